@@ -29,12 +29,14 @@ def command(file: Path | None, example: bool, as_json: bool) -> None:
         click.echo(msgspec.json.encode({"evaluator": settings.evaluator, "arms": _rows(settings)}))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("arm", "model", "mode", "protocol", "draws", "price in/out", "key"):
-        table.add_column(column, overflow="fold")
+    table.add_column("arm", no_wrap=True)
+    table.add_column("model", overflow="ellipsis", no_wrap=True, ratio=1)
+    for column in ("asks", "draws", "$ per M in/out", "key"):
+        table.add_column(column, no_wrap=True)
     for name, arm in settings.arms.items():
         price = f"{arm.price.input:g} / {arm.price.output:g}" if arm.price else "not given"
-        draws = f"{arm.samples} x {'2 orders' if arm.orders == 'both' and _has_orders(arm) else '1'}"
-        table.add_row(name, arm.model or "-", arm.mode, arm.protocol, draws, price, _key_state(settings, arm))
+        draws = f"{arm.samples} x 2 orders" if arm.orders == "both" and _has_orders(arm) else str(arm.samples)
+        table.add_row(name, arm.model or "-", f"{arm.mode} {arm.protocol}", draws, price, _key_state(settings, arm))
     Console().print(table)
 
 
@@ -52,5 +54,5 @@ def _has_orders(arm: Arm) -> bool:
 def _key_state(settings: Settings, arm: Arm) -> str:
     variable = settings.servers[arm.server].api_key_env
     if not variable:
-        return "none needed"
+        return "-"
     return f"{variable} is set" if os.environ.get(variable) else f"{variable} is NOT set"
