@@ -71,13 +71,18 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 class Contrast(msgspec.Struct, frozen=True, kw_only=True):
     """`other` set against `base` on the paired instances.
 
-    `gain` is the difference of the accuracies shown, with a paired bootstrap interval. `only_base` and `only_other` are
-    McNemar's discordant counts (right by one arm only), `mcnemar_p` their exact two-sided p, None where the instances
-    repeat (several evaluators). The ratios are mean cost of other over base where both are known: output tokens per
-    verdict, dollars per judgment.
+    `gain` is the difference of the accuracies shown, with a paired bootstrap interval. `better` and `worse` count the
+    instances where other earned more, or less, than base (mean reward of the orders). McNemar's test counts an instance
+    as right only when its outcome is the gold label, so a tie, or two orders that disagree, is not right: `only_base` and
+    `only_other` are its discordant counts (right by one arm only), `mcnemar_p` their exact two-sided p, None where
+    instances repeat (several evaluators). The two views can part: an arm that is right in more orders and settles fewer
+    pairs gains by the first and loses by the second. The ratios are mean cost of other over base where both are known:
+    output tokens per verdict, dollars per judgment.
     """
 
     gain: Estimate | None
+    better: int
+    worse: int
     only_base: int
     only_other: int
     mcnemar_p: float | None
@@ -219,11 +224,14 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 def _notes(columns: Columns, shared: Columns, arms: Sequence[str]) -> tuple[str, ...]:
     notes = []
     if len(arms) > 1:
-        for arm, count in appearances(columns).items():
+        for name, count in appearances(columns).items():
             if count > len(shared.gold_N):
                 lost = count - len(shared.gold_N)
-                notes.append(f"{lost:,} of {count:,} judgments of {arm} are not paired: another arm did not judge them")
-    for name, arm in columns.arms.items():
+                notes.append(
+                    f"{lost:,} of {count:,} judgments of {name} are not paired: another arm did not judge them"
+                )
+    for name in arms:
+        arm = columns.arms[name]
         idle = int((arm.judged_N & (arm.outcomes() == ABSENT)).sum())
         if idle:
             notes.append(f"{idle:,} judgments of {name} recorded no order at all: neither right nor wrong")
@@ -313,14 +321,12 @@ def _contrast(columns: Columns, base: str, other: str, how: _How) -> Contrast:
     x_right, y_right = x.outcomes() == columns.gold_N, y.outcomes() == columns.gold_N
     repeated = len(np.unique(columns.instance_N)) < len(columns.instance_N)
     only_x, only_y = int((counted & x_right & ~y_right).sum()), int((counted & y_right & ~x_right).sum())
+    x_reward, y_reward = _reward(columns, x, how.unread), _reward(columns, y, how.unread)
+    ahead = np.sign(y_reward[0] * x_reward[1] - x_reward[0] * y_reward[1])
     return Contrast(
-        gain=metrics.paired_gain(
-            _reward(columns, x, how.unread),
-            _reward(columns, y, how.unread),
-            level=how.level,
-            resamples=how.resamples,
-            seed=how.seed,
-        ),
+        gain=metrics.paired_gain(x_reward, y_reward, level=how.level, resamples=how.resamples, seed=how.seed),
+        better=int((ahead > 0).sum()),
+        worse=int((ahead < 0).sum()),
         only_base=only_x,
         only_other=only_y,
         mcnemar_p=metrics.mcnemar(only_x, only_y) if counted.any() and not repeated else None,

@@ -1,7 +1,7 @@
 """Shares, gains and agreements of judges, each with its interval. Arrays in, numbers out; nothing here reads a file.
 
-Axes: N instances, K arms or raters, R resamples, D distinct instances. `right_N` counts halves: a right verdict 2, a
-tie 1, anything else 0, summed over the orders that count; `orders_N` says how many orders count (0 to 2 of one judgment).
+Axes: N instances, K arms or raters, R resamples, V distinct values. `right_N` counts halves: a right verdict 2, a tie
+1, anything else 0, summed over the orders that count; `orders_N` says how many orders count: 0 to 2 of one judgment.
 
 The two orders of one pair are one cluster, not two draws, so every interval here takes the instance as its unit.
 """
@@ -82,9 +82,9 @@ def paired_gain(
     n = values_4N.shape[1]
     if not n or not values_4N[1].any() or not values_4N[3].any():
         return None
-    values_D4, counts_D = _distinct(values_4N)
-    gain = float(_gain(counts_D[None, :] @ values_D4)[0])
-    sums_R4 = np.random.default_rng(seed).multinomial(n, counts_D / n, size=resamples) @ values_D4
+    values_V4, counts_V = _distinct(values_4N)
+    gain = float(_gain(counts_V[None, :] @ values_V4)[0])
+    sums_R4 = np.random.default_rng(seed).multinomial(n, counts_V / n, size=resamples) @ values_V4
     gain_R = _gain(sums_R4[(sums_R4[:, 1] > 0) & (sums_R4[:, 3] > 0)])
     low, high = (float(q) for q in np.quantile(gain_R, [(1 - level) / 2, (1 + level) / 2]))
     if high - low < 1e-12:
@@ -98,12 +98,12 @@ def _gain(sums_R4: Ints) -> Floats:
 
 
 def _distinct(values_KN: Ints) -> tuple[Ints, Ints]:
-    """The distinct columns (D, K) of whole numbers >= 0, and how often each stands."""
+    """The distinct columns (V, K) of whole numbers >= 0, and how often each stands."""
     code_N = np.zeros(values_KN.shape[1], dtype=np.int64)
     for row in values_KN:
         code_N = code_N * (int(row.max()) + 1) + row
-    _, first_D, counts_D = np.unique(code_N, return_index=True, return_counts=True)
-    return values_KN[:, first_D].T, counts_D
+    _, first_V, counts_V = np.unique(code_N, return_index=True, return_counts=True)
+    return values_KN[:, first_V].T, counts_V
 
 
 def mcnemar(only_base: int, only_other: int) -> float:
