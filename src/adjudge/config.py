@@ -1,21 +1,21 @@
 """arms.toml -> frozen values.
 
-    evaluator = "qwen3-4b"              # optional: the name that the records carry
+evaluator = "qwen3-4b"              # optional: the name that the records carry
 
-    [servers.local]
-    kind = "openai"                     # openai | embedded | replay
-    url = "http://127.0.0.1:8000/v1"
-    api_key_env = "LOCAL_API_KEY"       # the variable that holds the key; never the key itself
+[servers.local]
+kind = "openai"                     # openai | embedded | replay
+url = "http://127.0.0.1:8000/v1"
+api_key_env = "LOCAL_API_KEY"       # the variable that holds the key; never the key itself
 
-    [arms.plain]
-    server = "local"
-    model = "Qwen/Qwen3-4B"
-    mode = "instruct"
+[arms.plain]
+server = "local"
+model = "Qwen/Qwen3-4B"
+mode = "instruct"
 
-    [arms.think]
-    like = "plain"                      # start from another arm
-    mode = "reasoning"
-    max_tokens = 8192
+[arms.think]
+like = "plain"                      # start from another arm
+mode = "reasoning"
+max_tokens = 8192
 """
 
 import difflib
@@ -37,7 +37,7 @@ Orders = Literal["ab", "ba", "both"]
 Switch = Literal["none", "effort", "template", "prompt"]
 
 BUILTIN_PROMPT = "default"
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,8 +45,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     kind: `openai` (any OpenAI-compatible HTTP server at `url`), `embedded` (a llama.cpp model in this process, `path`
     a GGUF file or empty for the installed SmolLM2), `replay` (recorded judgments at `path`). `requests_per_minute` and
-    `tokens_per_minute` are upper bounds, 0 for none; 429 answers lower them for a while. `deadline_s` bounds one attempt,
-    from the first byte sent to the last byte read. `retries` counts attempts after the first.
+    `tokens_per_minute` are upper bounds, 0 for none; 429 answers lower them for a while. `deadline_s` bounds one
+    attempt, from the first byte sent to the last byte read. `retries` counts attempts after the first.
     """
 
     kind: Literal["openai", "embedded", "replay"] = "openai"
@@ -77,10 +77,10 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     switch: how reasoning is turned on or off. `effort` sends `reasoning_effort` (`effort`, or "none" in instruct mode),
     `template` sends `chat_template_kwargs.enable_thinking`, `prompt` only words the question accordingly, `none` sends
     nothing. Left out: `effort` when `effort` is given, else `prompt`.
-    prompt: "default" or the path of a Jinja file. rubric: "" (none), "item" (the pair's own), "arm:NAME" (written first by
-    that rubric arm) or the path of a text file. samples: draws per order. scale: lowest and highest rating of a pointwise
-    arm. logprobs: read verdict or score probabilities from the answer's token. choices (self-routing): the arm to use when
-    no reasoning is needed, and the one when it is. repair: ask once more when a verdict cannot be read.
+    prompt: "default" or the path of a Jinja file. rubric: "" (none), "item" (the pair's own), "arm:NAME" (written first
+    by that rubric arm) or the path of a text file. samples: draws per order. scale: lowest and highest rating of a
+    pointwise arm. logprobs: read verdict or score probabilities from the answer's token. choices (self-routing): the
+    arm to use when no reasoning is needed, and the one when it is. repair: ask once more when a verdict cannot be read.
     """
 
     name: str = ""
@@ -220,7 +220,7 @@ def _inherit(raw: dict[str, dict[str, Any]], name: str, path: Path, seen: tuple[
 
 
 def _convert(value: dict[str, Any], kind: type[T], path: Path, where: str) -> T:
-    fields = {*getattr(kind, "__struct_fields__")} - {"name"}
+    fields = set(kind.__struct_fields__) - {"name"}
     for key in value:
         if key in ("key", "api_key", "token", "secret"):
             raise ConfigError(
@@ -266,7 +266,7 @@ def _check_arm(arm: Arm, arms: dict[str, Arm], servers: dict[str, Server], path:
             if arms[choice].protocol in ("self-routing", "rubric"):
                 raise ConfigError(f"{where}: {choice!r} gives no verdict of its own and cannot be a choice")
     elif arm.choices is not None:
-        raise ConfigError(f"{where}: choices belong to protocol = \"self-routing\"")
+        raise ConfigError(f'{where}: choices belong to protocol = "self-routing"')
     if arm.server not in servers:
         raise ConfigError(f"{where}: no server {arm.server!r}{_nearest(arm.server, servers)}; add [servers.NAME]")
     if servers[arm.server].kind == "openai" and not arm.model:
@@ -278,7 +278,7 @@ def _check_arm(arm: Arm, arms: dict[str, Arm], servers: dict[str, Server], path:
     if arm.rubric.startswith("arm:"):
         writer = arms.get(arm.rubric[4:])
         if writer is None or writer.protocol != "rubric":
-            raise ConfigError(f"{where}: rubric = {arm.rubric!r} names no arm with protocol = \"rubric\"")
+            raise ConfigError(f'{where}: rubric = {arm.rubric!r} names no arm with protocol = "rubric"')
     if arm.protocol == "rubric" and arm.rubric:
         raise ConfigError(f"{where}: a rubric arm writes rubrics and takes none")
     if arm.price and min(arm.price.input, arm.price.output, arm.price.cached_input or 0) < 0:

@@ -12,8 +12,8 @@
         ├── BadReply        the server answered with what is no chat completion; may be tried again
         └── Rejected        4xx: this request will never work
 
-The command line prints any AdjudgeError as one line and exits with 2. A pair whose judgment fails is not an error: it is
-a record with outcome `failed`.
+The command line prints any AdjudgeError as one line and exits with 2. A pair whose judgment fails is not an error: it
+is a record with outcome `failed`.
 """
 
 

@@ -30,14 +30,16 @@ def lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     path = Path(path)
     found = False
     try:
-        with _open(path) as file:
+        with open(path, "rb") as raw, _unpacked(raw, path) as file:
             packed = path.stat().st_size
             number, unpacked = 0, 0
             while line := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
                 unpacked += len(line)
                 if len(line) > MAX_LINE_BYTES:
-                    raise DataError(f"line is over {MAX_LINE_BYTES >> 20} MB", path=path, line=number, remedy="split it")
+                    raise DataError(
+                        f"line is over {MAX_LINE_BYTES >> 20} MB", path=path, line=number, remedy="split it"
+                    )
                 if isinstance(file, gzip.GzipFile) and unpacked > GZIP_GRACE_BYTES + MAX_GZIP_RATIO * packed:
                     raise DataError(
                         f"gzip unpacks to over {MAX_GZIP_RATIO} times its size",
@@ -73,7 +75,7 @@ def decode(line: bytes, path: object, number: int) -> Any:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes `path`'s place when the block ends well, and vanishes when it does not; gzip by suffix."""
+    """A binary file that takes `path`'s place when the block ends well and vanishes otherwise; gzip by suffix."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -91,16 +93,14 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-def _open(path: Path) -> IO[bytes]:
-    file = open(path, "rb")
-    magic = file.read(2)
-    file.seek(0)
+def _unpacked(raw: IO[bytes], path: Path) -> IO[bytes]:
+    magic = raw.read(2)
+    raw.seek(0)
     if magic == b"\x1f\x8b":
-        return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]  # a binary file in all but name
-    if path.suffix == ".gz":
-        file.close()
+        return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]  # a binary file in all but name
+    if path.suffix == ".gz" and magic:
         raise DataError("is named .gz and is not gzip", path=path, remedy="rename it")
-    return file
+    return raw
 
 
 def _checked(line: bytes, path: Path, number: int) -> bytes:
@@ -109,7 +109,9 @@ def _checked(line: bytes, path: Path, number: int) -> bytes:
     try:
         line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"is not UTF-8 at byte {error.start}", path=path, line=number, remedy="save it as UTF-8") from None
+        raise DataError(
+            f"is not UTF-8 at byte {error.start}", path=path, line=number, remedy="save it as UTF-8"
+        ) from None
     return line
 
 

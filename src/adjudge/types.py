@@ -47,8 +47,9 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 
     A best-of-n instance is a Pair too: `responses` holds its n texts, `response_a` and `response_b` are None, side A or
     B (drawn by a seeded hash of the id) stands for the response at `gold_index` and the other side for all the rest.
-    Texts are None where a source published judgments without them. `gold_index` is UNSET for a plain pair and None for a
-    best-of-n instance whose right response is not known. `meta` holds whatever else the source said, and is never a feature.
+    Texts are None where a source published judgments without them. `gold_index` is UNSET for a plain pair and None for
+    a best-of-n instance whose right response is not known. `meta` holds whatever else the source said, and is never a
+    feature.
     """
 
     id: str
@@ -60,7 +61,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     rubric: str | None = None
     responses: tuple[str, ...] | None = None
-    gold_index: int | None | msgspec.UnsetType = msgspec.UNSET
+    gold_index: int | msgspec.UnsetType | None = msgspec.UNSET
     meta: dict[str, Any] = {}
 
     @property
@@ -210,8 +211,8 @@ class Judgment(msgspec.Struct, frozen=True, kw_only=True):
     `ab` is the outcome when a was shown first, `ba` when b was; None: not run in that order. Both are named after the
     original a and b. Tokens are per verdict (one presentation order; fractional where two orders were averaged), None
     where the source did not record them. `cost_usd` is for the whole judgment, None when no price is known.
-    `scores` holds, per response, the ratings that were read. `calls` is empty for imported judgments, `extra` holds what
-    their source said beyond the schema.
+    `scores` holds, per response, the ratings that were read. `calls` is empty for imported judgments, `extra` holds
+    what their source said beyond the schema.
     """
 
     arm: str

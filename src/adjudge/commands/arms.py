@@ -31,11 +31,11 @@ def command(file: Path | None, example: bool, as_json: bool) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("arm", no_wrap=True)
     table.add_column("model", overflow="ellipsis", no_wrap=True, ratio=1)
-    for column in ("asks", "draws", "$ per M in/out", "key"):
+    for column in ("asks", "draws", "$ in/out", "key"):
         table.add_column(column, no_wrap=True)
     for name, arm in settings.arms.items():
         price = f"{arm.price.input:g} / {arm.price.output:g}" if arm.price else "not given"
-        draws = f"{arm.samples} x 2 orders" if arm.orders == "both" and _has_orders(arm) else str(arm.samples)
+        draws = f"{arm.samples} x 2" if arm.orders == "both" and _has_orders(arm) else str(arm.samples)
         table.add_row(name, arm.model or "-", f"{arm.mode} {arm.protocol}", draws, price, _key_state(settings, arm))
     Console().print(table)
 
