@@ -22,8 +22,8 @@ MAX_GZIP_RATIO = 200
 GZIP_GRACE_BYTES = 64 << 20
 
 
-def lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    """(line number from 1, line without its end) of every line that is not blank.
+def lines(path: str | Path, *, whole: bool = False) -> Iterator[tuple[int, bytes]]:
+    """(line number from 1, line without its end) of every line that is not blank; `whole`: every line, with its end.
 
     Raises DataError when the file is missing, empty, damaged, not UTF-8, holds NUL bytes or passes the bounds.
     """
@@ -47,12 +47,12 @@ def lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
                         line=number,
                         remedy="unpack it yourself if you trust it",
                     )
-                line = line.strip()
                 if number == 1:
                     line = line.removeprefix(b"\xef\xbb\xbf")
-                if line:
-                    found = True
-                    yield number, _checked(line, path, number)
+                bare = line.strip()
+                found = found or bool(bare)
+                if bare or whole:
+                    yield number, _checked(line if whole else bare, path, number)
     except (OSError, EOFError, zlib.error) as error:
         if isinstance(error, FileNotFoundError):
             raise DataError("no such file", path=path) from None
