@@ -85,4 +85,10 @@ class BadReply(BackendError):
 
 
 class Rejected(BackendError):
+    """`always`: so will every other request to this server as it is set up (wrong key, no credit, no such model)."""
+
     retryable = False
+
+    def __init__(self, what: str, *, always: bool = False, maybe_billed: bool = False) -> None:
+        super().__init__(what, maybe_billed=maybe_billed)
+        self.always = always
