@@ -5,7 +5,8 @@ Axes: N units (one record, that is one instance and one evaluator). Outcomes are
 more serious.
 """
 
-from collections import Counter
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -69,20 +70,42 @@ class Columns(msgspec.Struct, frozen=True):
         )
 
 
-_Cells = tuple[int, int, int, float, float, float]
 _NAN = float("nan")
+
+
+class _Growing:
+    """One arm's judgments while they are read: flat arrays, which cost the collector nothing to keep."""
+
+    def __init__(self) -> None:
+        self.unit, self.ab, self.ba = array("q"), array("b"), array("b")
+        self.prompt_tokens, self.output_tokens, self.cost_usd = array("d"), array("d"), array("d")
+
+    def add(self, unit: int, judgment: Judgment) -> None:
+        prompt, output, usd = judgment.prompt_tokens, judgment.output_tokens, judgment.cost_usd
+        self.unit.append(unit)
+        self.ab.append(CODE[judgment.ab])
+        self.ba.append(CODE[judgment.ba])
+        self.prompt_tokens.append(_NAN if prompt is None else prompt)
+        self.output_tokens.append(_NAN if output is None else output)
+        self.cost_usd.append(_NAN if usd is None else usd)
+
+    def spread(self, n: int) -> ArmColumns:
+        """Aligned with n units."""
+        at = np.array(self.unit, dtype=np.int64)
+        judged_N, ab_N, ba_N = np.zeros(n, np.bool_), np.full(n, ABSENT, np.int8), np.full(n, ABSENT, np.int8)
+        judged_N[at], ab_N[at], ba_N[at] = True, self.ab, self.ba
+        prompt_N, output_N, usd_N = np.full(n, _NAN), np.full(n, _NAN), np.full(n, _NAN)
+        prompt_N[at], output_N[at], usd_N[at] = self.prompt_tokens, self.output_tokens, self.cost_usd
+        return ArmColumns(judged_N, ab_N, ba_N, prompt_N, output_N, usd_N)
 
 
 def gather(records: Iterable[Record], group: Callable[[Record], str], evaluator: str | None = None) -> Columns:
     """Read all records once. Those of another evaluator are counted in `evaluators` and left out."""
     evaluators: Counter[str] = Counter()
-    gold: list[int] = []
     groups: dict[str, int] = {}
     instances: dict[str, int] = {}
-    instance_N: list[int] = []
-    group_N: list[int] = []
-    best_of_n: list[bool] = []
-    cells: dict[str, list[_Cells]] = {}
+    gold, best_of_n, instance_N, group_N = array("b"), array("b"), array("q"), array("q")
+    arms: defaultdict[str, _Growing] = defaultdict(_Growing)
     for record in records:
         evaluators[record.evaluator] += 1
         if evaluator is not None and record.evaluator != evaluator:
@@ -93,7 +116,7 @@ def gather(records: Iterable[Record], group: Callable[[Record], str], evaluator:
         group_N.append(groups.setdefault(group(record), len(groups)))
         best_of_n.append(pair.gold_index is not msgspec.UNSET or pair.responses is not None)
         for name, judgment in record.judgments.items():
-            cells.setdefault(name, []).append(_cells(unit, judgment))
+            arms[name].add(unit, judgment)
     return Columns(
         gold_N=np.array(gold, dtype=np.int8),
         instance_N=np.array(instance_N, dtype=np.int64),
@@ -101,39 +124,8 @@ def gather(records: Iterable[Record], group: Callable[[Record], str], evaluator:
         best_of_n_N=np.array(best_of_n, dtype=np.bool_),
         groups=tuple(groups),
         evaluators=dict(evaluators),
-        arms={name: _columns(rows, len(gold)) for name, rows in cells.items()},
+        arms={name: growing.spread(len(gold)) for name, growing in arms.items()},
     )
-
-
-def _cells(unit: int, judgment: Judgment) -> _Cells:
-    prompt, output, usd = judgment.prompt_tokens, judgment.output_tokens, judgment.cost_usd
-    return (
-        unit,
-        CODE[judgment.ab],
-        CODE[judgment.ba],
-        _NAN if prompt is None else prompt,
-        _NAN if output is None else output,
-        _NAN if usd is None else usd,
-    )
-
-
-def _columns(rows: list[_Cells], n: int) -> ArmColumns:
-    units, ab, ba, prompt, output, usd = zip(*rows, strict=True)
-    at = np.array(units, dtype=np.int64)
-
-    def codes(values: tuple[int, ...]) -> Codes:
-        column = np.full(n, ABSENT, dtype=np.int8)
-        column[at] = values
-        return column
-
-    def numbers(values: tuple[float, ...]) -> Floats:
-        column = np.full(n, _NAN)
-        column[at] = values
-        return column
-
-    judged = np.zeros(n, dtype=np.bool_)
-    judged[at] = True
-    return ArmColumns(judged, codes(ab), codes(ba), numbers(prompt), numbers(output), numbers(usd))
 
 
 def appearances(columns: Columns) -> dict[str, int]:

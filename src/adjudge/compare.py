@@ -8,10 +8,9 @@ Where verdicts of two arms are set against each other (McNemar, agreement, kappa
 `Judgment.outcome`: two orders that disagree are a tie.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import combinations
-from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -19,107 +18,10 @@ from numpy.typing import NDArray
 
 from adjudge import metrics
 from adjudge.columns import ABSENT, TIE, UNREAD, ArmColumns, Columns, appearances, gather
+from adjudge.comparison import ALL, Agreement, ArmRow, Comparison, Contrast, Row, Unread
 from adjudge.errors import ConfigError, DataError
 from adjudge.metrics import Estimate
 from adjudge.types import Outcome, Record
-
-Unread = Literal["wrong", "left-out"]
-ALL = "all"
-
-
-class ArmRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One arm over some instances.
-
-    Counts: `n_rows` judgments, `n_orders` orders run, `n_verdicts` orders with a verdict, `n_both` judgments with a
-    verdict in both orders. Shares are of the orders run; `null_share` is all that is no verdict. Means are over what is
-    known, None when nothing is: tokens per verdict (one order), `cost_usd` per judgment.
-
-    `accuracy` and `alpha_gold` (Krippendorff's, nominal, of the arm's verdict and the gold label) are None without
-    gold.
-    `consistency` is the share of n_both whose orders agree; `position_bias` the share of their verdicts that go to the
-    response shown first, ties half, minus 1/2 (0: none, 0.5: always the first; arXiv 2306.05685 section 4 reports the
-    same as consistency and bias toward first or second); None for best-of-n instances, which have no first of two.
-    """
-
-    n_rows: int
-    n_orders: int
-    n_verdicts: int
-    n_both: int
-    accuracy: Estimate | None
-    tie_share: float
-    null_share: float
-    unread_share: float
-    truncated_share: float
-    refused_share: float
-    failed_share: float
-    prompt_tokens: float | None
-    output_tokens: float | None
-    cost_usd: float | None
-    consistency: Estimate | None
-    position_bias: Estimate | None
-    alpha_gold: float | None
-
-
-class Agreement(msgspec.Struct, frozen=True, kw_only=True):
-    """How often two arms give the same verdict, over the n instances where both give one; kappa is Cohen's."""
-
-    n: int
-    share: float | None
-    kappa: float | None
-
-
-class Contrast(msgspec.Struct, frozen=True, kw_only=True):
-    """`other` set against `base` on the paired instances.
-
-    `gain` is the difference of the accuracies shown, with a paired bootstrap interval. `better` and `worse` count the
-    instances where other earned more, or less, than base (mean reward of the orders). McNemar's test counts an instance
-    as right only when its outcome is the gold label, so a tie, or two orders that disagree, is not right: `only_base` and
-    `only_other` are its discordant counts (right by one arm only), `mcnemar_p` their exact two-sided p, None where
-    instances repeat (several evaluators). The two views can part: an arm that is right in more orders and settles fewer
-    pairs gains by the first and loses by the second. The ratios are mean cost of other over base where both are known:
-    output tokens per verdict, dollars per judgment.
-    """
-
-    gain: Estimate | None
-    better: int
-    worse: int
-    only_base: int
-    only_other: int
-    mcnemar_p: float | None
-    cost_ratio: float | None
-    usd_ratio: float | None
-    agreement: Agreement
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """The paired figures of one domain (or of all). `n` instances; `contrasts` sets every arm against the first, keyed
-    (first, other); `alpha` is Krippendorff's over all arms when there are more than two."""
-
-    domain: str
-    n: int
-    arms: dict[str, ArmRow]
-    contrasts: dict[tuple[str, str], Contrast]
-    alpha: float | None
-
-
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """`arms`: the first is the reference (the cheap one). `rows`: "all" first, then the domains by name. `alone`: each
-    arm over all its own judgments. `agreements`: every two arms on the instances that those two share."""
-
-    evaluator: str
-    arms: tuple[str, ...]
-    by: str
-    unread: Unread
-    level: float
-    rows: tuple[Row, ...]
-    alone: dict[str, ArmRow]
-    agreements: dict[tuple[str, str], Agreement]
-    notes: tuple[str, ...]
-
-    @property
-    def pairs(self) -> tuple[tuple[str, str], ...]:
-        """The keys of every row's contrasts, in order."""
-        return tuple((self.arms[0], other) for other in self.arms[1:])
 
 
 class _How(msgspec.Struct, frozen=True):
@@ -166,7 +68,7 @@ def compare(
         rows=tuple(rows),
         alone={arm: _arm_row(columns.at(columns.arms[arm].judged_N), arm, how) for arm in chosen},
         agreements={(x, y): _agreement(columns.arms[x], columns.arms[y]) for x, y in combinations(chosen, 2)},
-        notes=_notes(columns, shared, chosen),
+        notes=(*_notes(columns, shared, chosen), *_parted(rows[0], how)),
     )
 
 
@@ -221,24 +123,31 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _notes(columns: Columns, shared: Columns, arms: Sequence[str]) -> tuple[str, ...]:
-    notes = []
-    if len(arms) > 1:
-        for name, count in appearances(columns).items():
-            if count > len(shared.gold_N):
-                lost = count - len(shared.gold_N)
-                notes.append(
-                    f"{lost:,} of {count:,} judgments of {name} are not paired: another arm did not judge them"
-                )
-    for name in arms:
-        arm = columns.arms[name]
-        idle = int((arm.judged_N & (arm.outcomes() == ABSENT)).sum())
-        if idle:
-            notes.append(f"{idle:,} judgments of {name} recorded no order at all: neither right nor wrong")
+def _notes(columns: Columns, shared: Columns, arms: Sequence[str]) -> Iterator[str]:
+    counts = {name: count for name, count in appearances(columns).items() if count > len(shared.gold_N)}
+    if counts and len(arms) > 1:
+        lost = [f"{count - len(shared.gold_N):,} of {count:,} of {name}" for name, count in counts.items()]
+        yield f"judgments left unpaired because another arm did not judge the pair: {', '.join(lost)}"
+    idle = {name: int((arm.judged_N & (arm.outcomes() == ABSENT)).sum()) for name, arm in columns.arms.items()}
+    if any(idle.values()):
+        listed = [f"{count:,} of {name}" for name, count in idle.items() if count]
+        yield f"judgments that recorded neither order, and count in no share: {', '.join(listed)}"
     without = int((shared.gold_N < 0).sum())
     if without:
-        notes.append(f"{without:,} of {len(shared.gold_N):,} instances have no gold label and do not count in accuracy")
-    return tuple(notes)
+        yield f"{without:,} of {len(shared.gold_N):,} pairs have no gold label and count in no accuracy"
+
+
+def _parted(overall: Row, how: _How) -> Iterator[str]:
+    """Where McNemar's test and the gain point in opposite directions, which needs an explanation."""
+    for (base, other), contrast in overall.contrasts.items():
+        settled, p = contrast.only_other - contrast.only_base, contrast.mcnemar_p
+        if contrast.gain is None or p is None or p >= 1 - how.level or contrast.gain.value * settled >= 0:
+            continue
+        more, fewer = (other, base) if contrast.gain.value > 0 else (base, other)
+        yield (
+            f"{more} is right in more orders than {fewer} and yet settles fewer pairs rightly "
+            f"({contrast.only_other:,} won, {contrast.only_base:,} lost by {other}): it is less consistent"
+        )
 
 
 # -- figures of one arm
@@ -349,42 +258,4 @@ def _agreement(x: ArmColumns, y: ArmColumns) -> Agreement:
     return Agreement(n=len(x_N), share=float((x_N == y_N).mean()) if len(x_N) else None, kappa=metrics.kappa(x_N, y_N))
 
 
-def to_json(comparison: Comparison) -> dict[str, Any]:
-    """The object that `adjudge compare --json` prints, made of plain values.
-
-    The keys `gain` to `cost_ratio` of a row are those of the second arm against the first, None where there is one arm;
-    `contrasts` has every arm against the first.
-    """
-    plain = msgspec.to_builtins
-    pairs = [{"base": x, "other": y, **plain(a)} for (x, y), a in comparison.agreements.items()]
-    return {
-        "rows": [_row_json(row) for row in comparison.rows],
-        "evaluator": comparison.evaluator,
-        "arms": list(comparison.arms),
-        "by": comparison.by,
-        "unread": comparison.unread,
-        "level": comparison.level,
-        "alone": plain(comparison.alone),
-        "agreements": pairs,
-        "notes": list(comparison.notes),
-    }
-
-
-def _row_json(row: Row) -> dict[str, Any]:
-    plain = msgspec.to_builtins
-    first = next(iter(row.contrasts.values()), None)
-    gain = first.gain if first else None
-    return {
-        "domain": row.domain,
-        "n": row.n,
-        "accuracy": {name: arm.accuracy and arm.accuracy.value for name, arm in row.arms.items()},
-        "output_tokens": {name: arm.output_tokens for name, arm in row.arms.items()},
-        "gain": gain and gain.value,
-        "gain_low": gain and gain.low,
-        "gain_high": gain and gain.high,
-        "cost_ratio": first and first.cost_ratio,
-        "mcnemar_p": first and first.mcnemar_p,
-        "alpha": row.alpha,
-        "arms": plain(row.arms),
-        "contrasts": [{"base": x, "other": y, **plain(c)} for (x, y), c in row.contrasts.items()],
-    }
+__all__ = ["ALL", "Agreement", "ArmRow", "Comparison", "Contrast", "Row", "compare"]
