@@ -1,0 +1,157 @@
+"""Who buys what: runs, their claims, and the claims of runs that died.
+
+A claim is a row under the judgment's key, written before anything is bought and deleted in the transaction that writes
+the judgment. Whoever finds a row there leaves that judgment alone, unless the run that wrote it is dead.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from adjudge.store import liveness, rows
+from adjudge.store.keep import Arrival, keep_entries, keep_records, now_ns, upsert
+from adjudge.store.schema import arms, claims, entries, judgments, pairs, records, runs
+from adjudge.store.values import Claim, Wanted
+
+# Arms of live runs come after the arms that a record was imported with.
+_LIVE_PLACE = 1 << 20
+
+
+def begin(connection: Connection, kind: str, evaluator: str | None = None, origin: str | None = None) -> int:
+    """The number of a new run of this process."""
+    process, now = liveness.this_process(), now_ns(connection)
+    inserting = sa.insert(runs).values(
+        kind=kind,
+        evaluator=evaluator,
+        origin=origin,
+        host=process.host,
+        pid=process.pid,
+        process_started=process.started,
+        started_ns=now,
+        heartbeat_ns=now,
+    )
+    return int(connection.execute(inserting.returning(runs.c.run_id)).scalar_one())
+
+
+def keep_arms(connection: Connection, evaluator: str, definitions: dict[str, tuple[str, str]]) -> None:
+    new = [
+        {"evaluator": evaluator, "name": name, "arm_key": key, "definition": definition}
+        for key, (name, definition) in definitions.items()
+    ]
+    if new:
+        connection.execute(upsert(connection, arms).on_conflict_do_nothing(), new)
+
+
+def places(connection: Connection, evaluator: str) -> dict[str, int]:
+    """Where an evaluator's arms stand in its records: in the order in which they were first run."""
+    first = sa.select(arms.c.name, sa.func.min(arms.c.arm_id)).where(arms.c.evaluator == evaluator)
+    return {name: _LIVE_PLACE + place for name, place in connection.execute(first.group_by(arms.c.name)).tuples()}
+
+
+def clear_dead(connection: Connection) -> int:
+    """Delete the claims of dead runs; how many there were."""
+    holders = set(connection.execute(sa.select(claims.c.run_id).distinct()).scalars())
+    dead = _dead(connection, holders)
+    return connection.execute(sa.delete(claims).where(claims.c.run_id.in_(dead))).rowcount if dead else 0
+
+
+def end(connection: Connection, run_id: int, *, void: bool) -> None:
+    """The run buys no more. Its claims are given back, or, with `void`, left for the next run to find and count."""
+    if not void:
+        connection.execute(sa.delete(claims).where(claims.c.run_id == run_id))
+    connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(ended_ns=now_ns(connection)))
+
+
+def evaluator_of(connection: Connection, run_id: int) -> str:
+    return str(connection.execute(sa.select(runs.c.evaluator).where(runs.c.run_id == run_id)).scalar_one())
+
+
+def finished(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
+    """The finished judgments among these keys: key -> judgment_id."""
+    found = sa.select(judgments.c.final_key, judgments.c.judgment_id).where(judgments.c.final_key.in_(list(keys)))
+    return dict(connection.execute(found).tuples().all())
+
+
+def claim(connection: Connection, run_id: int, wanted: Sequence[Wanted], came_ns: int) -> list[Claim]:
+    """One answer per wanted judgment, in order; the i-th pair came in at `came_ns` + i."""
+    place = {w.key: came_ns + i for i, w in reversed(list(enumerate(wanted)))}
+    done = finished(connection, place)
+    rest = sorted(place.keys() - done.keys())
+    mine: set[str] = set()
+    if rest:
+        inserting = upsert(connection, claims).on_conflict_do_nothing()
+        connection.execute(inserting, [{"key": k, "run_id": run_id, "came_ns": place[k]} for k in rest])
+        held = connection.execute(sa.select(claims).where(claims.c.key.in_(rest))).all()
+        mine = {row.key for row in held if row.run_id == run_id and row.came_ns == place[row.key]}
+        others = {row.key: row.run_id for row in held if row.run_id != run_id}
+        mine |= _take_over(connection, run_id, others, place) if others else set()
+        # Another run may have finished and given back its claim between the two looks; on SQLite none can.
+        late = finished(connection, mine) if connection.dialect.name == "postgresql" and mine else {}
+        if late:
+            connection.execute(sa.delete(claims).where(claims.c.key.in_(late)))
+            mine -= late.keys()
+            done |= late
+    _adopt(connection, run_id, {w: done[w.key] for w in wanted if w.key in done}, came_ns)
+    answers = []
+    for want in wanted:
+        if want.key in done:
+            answers.append(Claim.DONE)
+        else:
+            answers.append(Claim.MINE if want.key in mine else Claim.BUSY)
+            mine.discard(want.key)  # wanted twice in one batch: bought once
+    return answers
+
+
+def _take_over(connection: Connection, run_id: int, others: dict[str, int], place: dict[str, int]) -> set[str]:
+    """The keys whose claims were held by dead runs and now are this run's."""
+    dead = _dead(connection, set(others.values()))
+    taken = set()
+    for key in sorted(key for key, holder in others.items() if holder in dead):
+        taking = sa.update(claims).where(claims.c.key == key, claims.c.run_id.in_(dead))
+        if connection.execute(taking.values(run_id=run_id, came_ns=place[key])).rowcount:
+            taken.add(key)
+    return taken
+
+
+def _dead(connection: Connection, run_ids: set[int]) -> set[int]:
+    if not run_ids:
+        return set()
+    now = now_ns(connection)
+    found = connection.execute(sa.select(runs).where(runs.c.run_id.in_(run_ids))).all()
+    signs = {
+        row.run_id: liveness.Sign(
+            liveness.Process(row.host, row.pid, row.process_started), row.heartbeat_ns, row.ended_ns is not None
+        )
+        for row in found
+    }
+    return {run_id for run_id, sign in signs.items() if not liveness.is_alive(sign, now)}
+
+
+def _adopt(connection: Connection, run_id: int, done: dict[Wanted, int], came_ns: int) -> None:
+    """Let finished judgments count for this run's evaluator and arm names, where they were bought under others."""
+    if not done:
+        return
+    evaluator = evaluator_of(connection, run_id)
+    keys = {w.pair_key for w in done}
+    standing = sa.select(records.c.pair_key, entries.c.arm, entries.c.judgment_id).join(entries)
+    standing = standing.where(
+        records.c.evaluator == evaluator, records.c.pair_key.in_(keys), records.c.current_id.is_not(None)
+    )
+    linked = {(pair_key, arm): number for pair_key, arm, number in connection.execute(standing).tuples()}
+    new = {w: number for w, number in done.items() if linked.get((w.pair_key, w.arm)) != number}
+    if not new:
+        return
+    said = sa.select(records, pairs.c.id, pairs.c.rubric).join(pairs)
+    found = connection.execute(said.where(records.c.pair_key.in_({w.pair_key for w in new}))).mappings().all()
+    known = {row["pair_key"]: row for row in sorted(found, key=lambda row: row["evaluator"] == evaluator)}
+    arrivals = [Arrival(key, rows.read_pair(row), came_ns) for key, row in known.items()]
+    ids = keep_records(connection, evaluator, arrivals)
+    place = places(connection, evaluator)
+    keep_entries(
+        connection,
+        [
+            {"record_id": ids[w.pair_key], "arm": w.arm, "place": place.get(w.arm, _LIVE_PLACE), "judgment_id": number}
+            for w, number in new.items()
+        ],
+    )

@@ -1,0 +1,121 @@
+"""Rows that many writers share: pairs, records and their entries are added where they are missing."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from adjudge.store import rows
+from adjudge.store.schema import entries, judgments, pairs, records
+from adjudge.types import Pair
+
+BATCH = 500  # keys in one IN list: SQLite takes 32,766 at most, and half a thousand is past where more would help
+T = TypeVar("T")
+
+
+class Arrival(NamedTuple):
+    """A pair, its key, and its place in the order in which pairs came in."""
+
+    key: str
+    pair: Pair
+    came_ns: int
+
+
+def upsert(connection: Connection, table: sa.Table) -> Any:
+    """An INSERT that can say ON CONFLICT, which the two databases spell alike."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def now_ns(connection: Connection) -> int:
+    """The clock of the database's host, in nanoseconds since 1970: one clock for all processes of a store."""
+    if connection.dialect.name == "postgresql":
+        seconds = connection.execute(sa.select(sa.func.extract("epoch", sa.func.clock_timestamp()))).scalar_one()
+        return int(seconds * 10**9)
+    return time.time_ns()
+
+
+def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def keep_pairs(connection: Connection, pairs_by_key: Mapping[str, Pair]) -> None:
+    """Add what is missing, in the order of the keys: two writers that lock rows in one order cannot deadlock."""
+    if pairs_by_key:
+        new = [rows.pair_row(key, pair) for key, pair in sorted(pairs_by_key.items())]
+        connection.execute(upsert(connection, pairs).on_conflict_do_nothing(), new)
+
+
+def keep_records(connection: Connection, evaluator: str, arrivals: Sequence[Arrival]) -> dict[str, int]:
+    """The evaluator's records of these pairs, by pair key; added or brought up to date where need be.
+
+    What was said of a pair last counts, and so do the texts that came last under an id.
+    """
+    latest = {a.pair.id: a.key for a in arrivals}
+    wanted = {a.key: a for a in arrivals}
+    known = {row.pair_key: row for row in _select(connection, evaluator, list(wanted))}
+    new, changed = [], []
+    for key, arrival in sorted(wanted.items()):
+        said = rows.header(arrival.pair)
+        current = arrival.pair.id if latest[arrival.pair.id] == key else None
+        row = known.get(key)
+        if row is None:
+            new.append(
+                {"evaluator": evaluator, "pair_key": key, "came_ns": arrival.came_ns, "current_id": current, **said}
+            )
+        elif (row.source, row.domain, row.gold, row.gold_index, row.meta) != tuple(said.values()) or (
+            row.current_id is None and current is not None
+        ):
+            changed.append({"the_id": row.record_id, "current_id": current, **said})
+    if not new and not changed:
+        return {key: row.record_id for key, row in known.items()}
+    _retire(connection, evaluator, [r["current_id"] for r in (*new, *changed) if r["current_id"] is not None])
+    if changed:
+        connection.execute(sa.update(records).where(records.c.record_id == sa.bindparam("the_id")), changed)
+    if new:
+        inserting = upsert(connection, records).on_conflict_do_nothing(index_elements=["evaluator", "pair_key"])
+        connection.execute(inserting, new)
+    return {row.pair_key: row.record_id for row in _select(connection, evaluator, list(wanted))}
+
+
+def keep_entries(connection: Connection, new: Sequence[Mapping[str, Any]]) -> None:
+    """Let these judgments count for their (record, arm) from now on."""
+    if new:
+        statement = upsert(connection, entries)
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["record_id", "arm"], set_={"judgment_id": statement.excluded.judgment_id}
+            ),
+            sorted(new, key=lambda entry: (entry["record_id"], entry["arm"])),
+        )
+
+
+def reserve_judgments(connection: Connection, count: int) -> range | list[int]:
+    """Numbers for judgments to be inserted in this transaction, rising."""
+    if connection.dialect.name == "postgresql":
+        sequence = sa.func.pg_get_serial_sequence("judgments", "judgment_id")
+        drawn = sa.select(sa.func.nextval(sequence)).select_from(sa.func.generate_series(1, count).alias("s"))
+        return sorted(connection.execute(drawn).scalars())
+    last = connection.execute(sa.select(sa.func.max(judgments.c.judgment_id))).scalar() or 0
+    return range(last + 1, last + 1 + count)
+
+
+def _select(connection: Connection, evaluator: str, keys: list[str]) -> Sequence[sa.Row[Any]]:
+    columns = [records.c[name] for name in ("record_id", "pair_key", "current_id", *rows.HEADER)]
+    return connection.execute(
+        sa.select(*columns).where(records.c.evaluator == evaluator, records.c.pair_key.in_(keys))
+    ).all()
+
+
+def _retire(connection: Connection, evaluator: str, ids: list[str]) -> None:
+    """Other texts that stood under these ids make room."""
+    connection.execute(
+        sa.update(records)
+        .where(records.c.evaluator == evaluator, records.c.current_id.in_(ids))
+        .values(current_id=None)
+    )

@@ -1,0 +1,87 @@
+"""Writing what was bought: a judgment, its calls and its cost at once, or none of them."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from adjudge.store import rows
+from adjudge.store.claims import evaluator_of, finished, places
+from adjudge.store.keep import Arrival, keep_entries, keep_pairs, keep_records, reserve_judgments
+from adjudge.store.schema import calls, claims, judgments, runs
+from adjudge.store.values import Bought, Spend
+from adjudge.types import Call, Judgment, Outcome
+
+SPEND = ("judgments", "calls", "prompt_tokens", "output_tokens", "cost_usd", "unpriced_calls", "unmetered_calls")
+
+
+def put(connection: Connection, run_id: int, bought: Sequence[Bought], came_ns: int) -> None:
+    """Write judgments and give back their claims. `came_ns` orders those that were not claimed."""
+    evaluator = evaluator_of(connection, run_id)
+    keys = list({b.wanted.key for b in bought})
+    giving = sa.delete(claims).where(claims.c.run_id == run_id, claims.c.key.in_(keys))
+    came = dict(connection.execute(giving.returning(claims.c.key, claims.c.came_ns)).tuples().all())
+    keep_pairs(connection, {b.wanted.pair_key: b.pair for b in bought})
+    arrivals = [Arrival(b.wanted.pair_key, b.pair, came.get(b.wanted.key, came_ns + i)) for i, b in enumerate(bought)]
+    ids = keep_records(connection, evaluator, sorted(arrivals, key=lambda a: -a.came_ns))
+    place = places(connection, evaluator)
+    final = finished(connection, keys)
+    new, new_calls, new_entries = [], [], {}
+    for judgment_id, (wanted, _, judgment) in zip(reserve_judgments(connection, len(bought)), bought, strict=True):
+        row = rows.judgment_row(judgment)
+        row.update(
+            judgment_id=judgment_id,
+            run_id=run_id,
+            key=wanted.key,
+            final_key=None,
+            arm_key=wanted.arm_key,
+            pair_key=wanted.pair_key,
+        )
+        if wanted.key not in final and judgment.outcome is not Outcome.FAILED:
+            row["final_key"] = wanted.key
+            final[wanted.key] = judgment_id
+        new.append(row)
+        new_calls += [rows.call_row(judgment_id, i, call, judgment) for i, call in enumerate(judgment.calls)]
+        entry = (ids[wanted.pair_key], wanted.arm)
+        new_entries[entry] = {
+            "record_id": entry[0],
+            "arm": wanted.arm,
+            "place": place.get(wanted.arm, 0),
+            "judgment_id": final.get(wanted.key, judgment_id),
+        }
+    connection.execute(sa.insert(judgments), new)
+    if new_calls:
+        connection.execute(sa.insert(calls), new_calls)
+    keep_entries(connection, list(new_entries.values()))
+    spent = total([spend_of(b.judgment) for b in bought])
+    connection.execute(
+        sa.update(runs)
+        .where(runs.c.run_id == run_id)
+        .values({runs.c[name]: runs.c[name] + getattr(spent, name) for name in SPEND})
+    )
+
+
+def spend_of(judgment: Judgment) -> Spend:
+    """What one judgment cost. Without calls, what it says itself."""
+    if not judgment.calls:
+        return Spend(1, 0, 0, 0, judgment.cost_usd or 0.0, 0, 0)
+    usages = [call.usage for call in judgment.calls if call.usage is not None]
+    return Spend(
+        judgments=1,
+        calls=len(judgment.calls),
+        prompt_tokens=sum(usage.prompt_tokens for usage in usages),
+        output_tokens=sum(usage.output_tokens for usage in usages),
+        cost_usd=sum(call.cost_usd or 0.0 for call in judgment.calls),
+        unpriced_calls=sum(_is_unpriced(call) for call in judgment.calls),
+        unmetered_calls=sum(call.unmetered_calls for call in judgment.calls),
+    )
+
+
+def total(spends: Sequence[Spend]) -> Spend:
+    return Spend(*(sum(column) for column in zip(*spends, strict=True)))
+
+
+def _is_unpriced(call: Call) -> bool:
+    """A call that failed on every attempt, none of which can have been billed, is known to be free."""
+    surely_free = call.error is not None and call.usage is None and not call.unmetered_calls
+    return call.cost_usd is None and not surely_free
