@@ -176,7 +176,7 @@ class Store(AbstractContextManager["Store"]):
         sums = sa.select(*(sa.cast(sa.func.coalesce(sa.func.sum(c), 0), c.type).label(c.name) for c in columns))
         with self._database.read() as connection:
             row = connection.execute(sums if run_id is None else sums.where(runs.c.run_id == run_id)).one()
-        return msgspec.convert(dict(row._mapping), Spend)
+        return msgspec.convert(tuple(row), Spend)
 
     def _end(self, run_id: int, *, void: bool) -> None:
         self._database.write(lambda c: claims.end(c, run_id, void=void))
