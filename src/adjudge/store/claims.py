@@ -4,14 +4,15 @@ A claim is a row under the judgment's key, written before anything is bought and
 the judgment. Whoever finds a row there leaves that judgment alone, unless the run that wrote it is dead.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adjudge.store import liveness, rows
-from adjudge.store.keep import Arrival, keep_entries, keep_records, now_ns, upsert
+from adjudge.store.keep import Arrival, keep_entries, keep_records, now_ns
 from adjudge.store.schema import arms, claims, entries, judgments, pairs, records, runs
+from adjudge.store.statements import among, insert_rows, is_postgresql
 from adjudge.store.values import Claim, Wanted
 
 # Arms of live runs come after the arms that a record was imported with.
@@ -39,8 +40,7 @@ def keep_arms(connection: Connection, evaluator: str, definitions: dict[str, tup
         {"evaluator": evaluator, "name": name, "arm_key": key, "definition": definition}
         for key, (name, definition) in definitions.items()
     ]
-    if new:
-        connection.execute(upsert(connection, arms).on_conflict_do_nothing(), new)
+    insert_rows(connection, arms, new, "ON CONFLICT DO NOTHING")
 
 
 def places(connection: Connection, evaluator: str) -> dict[str, int]:
@@ -67,9 +67,10 @@ def evaluator_of(connection: Connection, run_id: int) -> str:
     return str(connection.execute(sa.select(runs.c.evaluator).where(runs.c.run_id == run_id)).scalar_one())
 
 
-def finished(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
+def finished(connection: Connection, keys: Collection[str]) -> dict[str, int]:
     """The finished judgments among these keys: key -> judgment_id."""
-    found = sa.select(judgments.c.final_key, judgments.c.judgment_id).where(judgments.c.final_key.in_(list(keys)))
+    found = sa.select(judgments.c.final_key, judgments.c.judgment_id)
+    found = found.where(among(connection, judgments.c.final_key, keys))
     return dict(connection.execute(found).tuples().all())
 
 
@@ -80,14 +81,14 @@ def claim(connection: Connection, run_id: int, wanted: Sequence[Wanted], came_ns
     rest = sorted(place.keys() - done.keys())
     mine: set[str] = set()
     if rest:
-        inserting = upsert(connection, claims).on_conflict_do_nothing()
-        connection.execute(inserting, [{"key": k, "run_id": run_id, "came_ns": place[k]} for k in rest])
-        held = connection.execute(sa.select(claims).where(claims.c.key.in_(rest))).all()
+        new = [{"key": key, "run_id": run_id, "came_ns": place[key]} for key in rest]
+        insert_rows(connection, claims, new, "ON CONFLICT DO NOTHING")
+        held = connection.execute(sa.select(claims).where(among(connection, claims.c.key, rest))).all()
         mine = {row.key for row in held if row.run_id == run_id and row.came_ns == place[row.key]}
         others = {row.key: row.run_id for row in held if row.run_id != run_id}
         mine |= _take_over(connection, run_id, others, place) if others else set()
         # Another run may have finished and given back its claim between the two looks; on SQLite none can.
-        late = finished(connection, mine) if connection.dialect.name == "postgresql" and mine else {}
+        late = finished(connection, mine) if mine and is_postgresql(connection) else {}
         if late:
             connection.execute(sa.delete(claims).where(claims.c.key.in_(late)))
             mine -= late.keys()
@@ -136,14 +137,20 @@ def _adopt(connection: Connection, run_id: int, done: dict[Wanted, int], came_ns
     keys = {w.pair_key for w in done}
     standing = sa.select(records.c.pair_key, entries.c.arm, entries.c.judgment_id).join(entries)
     standing = standing.where(
-        records.c.evaluator == evaluator, records.c.pair_key.in_(keys), records.c.current_id.is_not(None)
+        records.c.evaluator == evaluator,
+        among(connection, records.c.pair_key, keys),
+        records.c.current_id.is_not(None),
     )
     linked = {(pair_key, arm): number for pair_key, arm, number in connection.execute(standing).tuples()}
     new = {w: number for w, number in done.items() if linked.get((w.pair_key, w.arm)) != number}
     if not new:
         return
     said = sa.select(records, pairs.c.id, pairs.c.rubric).join(pairs)
-    found = connection.execute(said.where(records.c.pair_key.in_({w.pair_key for w in new}))).mappings().all()
+    found = (
+        connection.execute(said.where(among(connection, records.c.pair_key, {w.pair_key for w in new})))
+        .mappings()
+        .all()
+    )
     known = {row["pair_key"]: row for row in sorted(found, key=lambda row: row["evaluator"] == evaluator)}
     arrivals = [Arrival(key, rows.read_pair(row), came_ns) for key, row in known.items()]
     ids = keep_records(connection, evaluator, arrivals)

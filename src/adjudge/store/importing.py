@@ -9,9 +9,10 @@ from sqlalchemy.engine import Connection
 from adjudge.errors import StoreError
 from adjudge.store import rows
 from adjudge.store.claims import begin, end
-from adjudge.store.keep import BATCH, Arrival, keep_entries, keep_pairs, keep_records, reserve_judgments
+from adjudge.store.keep import Arrival, keep_entries, keep_pairs, keep_records, reserve_judgments
 from adjudge.store.reading import judged
 from adjudge.store.schema import entries, judgments, pairs, records
+from adjudge.store.statements import BATCH, among, insert_rows
 from adjudge.types import Judgment, Pair, Record
 
 _ELSEWHERE = "import into another store, or mend the file"
@@ -69,7 +70,7 @@ def _check_texts(connection: Connection, new: dict[str, Pair]) -> None:
     identity = sa.select(pairs.c.key, pairs.c.id).where(pairs.c.id.in_(list(by_id)))
     other = [key for key, _ in connection.execute(identity).tuples() if key not in new]
     if other:
-        for row in connection.execute(sa.select(pairs).where(pairs.c.key.in_(other))).mappings():
+        for row in connection.execute(sa.select(pairs).where(among(connection, pairs.c.key, other))).mappings():
             blank = {"gold": None, "domain": "", "source": "", "gold_index": None, "meta": None}
             _compare_texts(rows.read_pair({**row, **blank}), by_id[row["id"]])
 
@@ -125,7 +126,9 @@ def _same(before: Judgment, now: Judgment) -> bool:
 
 
 def _last_places(connection: Connection, record_ids: list[int]) -> dict[int, int]:
-    last = sa.select(entries.c.record_id, sa.func.max(entries.c.place)).where(entries.c.record_id.in_(record_ids))
+    last = sa.select(entries.c.record_id, sa.func.max(entries.c.place)).where(
+        among(connection, entries.c.record_id, record_ids)
+    )
     return dict(connection.execute(last.group_by(entries.c.record_id)).tuples().all())
 
 
@@ -148,6 +151,5 @@ def _add(connection: Connection, run_id: int, missing: list[_Missing], came_ns: 
             new.append(row)
             record_id = ids[m.record.evaluator, m.key]
             new_entries.append({"record_id": record_id, "arm": arm, "place": place, "judgment_id": row["judgment_id"]})
-    if new:
-        connection.execute(sa.insert(judgments), new)
-        keep_entries(connection, new_entries)
+    insert_rows(connection, judgments, new)
+    keep_entries(connection, new_entries)

@@ -1,20 +1,16 @@
 """Rows that many writers share: pairs, records and their entries are added where they are missing."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from adjudge.store import rows
 from adjudge.store.schema import entries, judgments, pairs, records
+from adjudge.store.statements import among, insert_rows, is_postgresql
 from adjudge.types import Pair
-
-BATCH = 500  # keys in one IN list: SQLite takes 32,766 at most, and half a thousand is past where more would help
-T = TypeVar("T")
 
 
 class Arrival(NamedTuple):
@@ -25,30 +21,18 @@ class Arrival(NamedTuple):
     came_ns: int
 
 
-def upsert(connection: Connection, table: sa.Table) -> Any:
-    """An INSERT that can say ON CONFLICT, which the two databases spell alike."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
-
-
 def now_ns(connection: Connection) -> int:
     """The clock of the database's host, in nanoseconds since 1970: one clock for all processes of a store."""
-    if connection.dialect.name == "postgresql":
+    if is_postgresql(connection):
         seconds = connection.execute(sa.select(sa.func.extract("epoch", sa.func.clock_timestamp()))).scalar_one()
         return int(seconds * 10**9)
     return time.time_ns()
 
 
-def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
 def keep_pairs(connection: Connection, pairs_by_key: Mapping[str, Pair]) -> None:
     """Add what is missing, in the order of the keys: two writers that lock rows in one order cannot deadlock."""
-    if pairs_by_key:
-        new = [rows.pair_row(key, pair) for key, pair in sorted(pairs_by_key.items())]
-        connection.execute(upsert(connection, pairs).on_conflict_do_nothing(), new)
+    new = [rows.pair_row(key, pair) for key, pair in sorted(pairs_by_key.items())]
+    insert_rows(connection, pairs, new, "ON CONFLICT DO NOTHING")
 
 
 def keep_records(connection: Connection, evaluator: str, arrivals: Sequence[Arrival]) -> dict[str, int]:
@@ -77,27 +61,21 @@ def keep_records(connection: Connection, evaluator: str, arrivals: Sequence[Arri
     _retire(connection, evaluator, [r["current_id"] for r in (*new, *changed) if r["current_id"] is not None])
     if changed:
         connection.execute(sa.update(records).where(records.c.record_id == sa.bindparam("the_id")), changed)
-    if new:
-        inserting = upsert(connection, records).on_conflict_do_nothing(index_elements=["evaluator", "pair_key"])
-        connection.execute(inserting, new)
+    insert_rows(connection, records, new, "ON CONFLICT (evaluator, pair_key) DO NOTHING")
     return {row.pair_key: row.record_id for row in _select(connection, evaluator, list(wanted))}
 
 
 def keep_entries(connection: Connection, new: Sequence[Mapping[str, Any]]) -> None:
     """Let these judgments count for their (record, arm) from now on."""
-    if new:
-        statement = upsert(connection, entries)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["record_id", "arm"], set_={"judgment_id": statement.excluded.judgment_id}
-            ),
-            sorted(new, key=lambda entry: (entry["record_id"], entry["arm"])),
-        )
+    new = sorted(new, key=lambda entry: (entry["record_id"], entry["arm"]))
+    insert_rows(
+        connection, entries, new, "ON CONFLICT (record_id, arm) DO UPDATE SET judgment_id = excluded.judgment_id"
+    )
 
 
 def reserve_judgments(connection: Connection, count: int) -> range | list[int]:
     """Numbers for judgments to be inserted in this transaction, rising."""
-    if connection.dialect.name == "postgresql":
+    if is_postgresql(connection):
         sequence = sa.func.pg_get_serial_sequence("judgments", "judgment_id")
         drawn = sa.select(sa.func.nextval(sequence)).select_from(sa.func.generate_series(1, count).alias("s"))
         return sorted(connection.execute(drawn).scalars())
@@ -108,7 +86,7 @@ def reserve_judgments(connection: Connection, count: int) -> range | list[int]:
 def _select(connection: Connection, evaluator: str, keys: list[str]) -> Sequence[sa.Row[Any]]:
     columns = [records.c[name] for name in ("record_id", "pair_key", "current_id", *rows.HEADER)]
     return connection.execute(
-        sa.select(*columns).where(records.c.evaluator == evaluator, records.c.pair_key.in_(keys))
+        sa.select(*columns).where(records.c.evaluator == evaluator, among(connection, records.c.pair_key, keys))
     ).all()
 
 

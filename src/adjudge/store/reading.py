@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adjudge.store import rows
-from adjudge.store.keep import BATCH
 from adjudge.store.schema import calls, entries, judgments, pairs, records
+from adjudge.store.statements import BATCH, among
 from adjudge.types import Judgment, Record
 
 
@@ -34,7 +34,7 @@ def judged(
     hidden = () if texts else rows.JUDGMENT_TEXTS
     columns = [c for c in judgments.c if c.name not in hidden]
     query = sa.select(entries.c.record_id, entries.c.arm, *columns).join(judgments)
-    query = query.where(entries.c.record_id.in_(record_ids))
+    query = query.where(among(connection, entries.c.record_id, record_ids))
     query = query.order_by(entries.c.record_id, entries.c.place, entries.c.judgment_id)
     found = connection.execute(query).mappings().all()
     asked = _calls(connection, [row["judgment_id"] for row in found]) if with_calls else {}
@@ -46,7 +46,11 @@ def judged(
 
 def _calls(connection: Connection, judgment_ids: list[int]) -> dict[int, list[rows.Columns]]:
     by_judgment: dict[int, list[rows.Columns]] = defaultdict(list)
-    query = sa.select(calls).where(calls.c.judgment_id.in_(judgment_ids)).order_by(calls.c.judgment_id, calls.c.place)
+    query = (
+        sa.select(calls)
+        .where(among(connection, calls.c.judgment_id, judgment_ids))
+        .order_by(calls.c.judgment_id, calls.c.place)
+    )
     for row in connection.execute(query).mappings():
         by_judgment[row["judgment_id"]].append(row)
     return by_judgment

@@ -6,9 +6,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adjudge.store.claims import evaluator_of
-from adjudge.store.keep import Arrival, batches, keep_records
+from adjudge.store.keep import Arrival, keep_records
 from adjudge.store.rows import HEADER, header
 from adjudge.store.schema import records
+from adjudge.store.statements import among, batches
 from adjudge.types import Pair
 
 
@@ -19,7 +20,9 @@ def relabel(connection: Connection, run_id: int, pairs: Sequence[Pair]) -> int:
     for part in batches(pairs):
         by_key = {pair.content_key(): pair for pair in part}
         columns = [records.c[name] for name in ("pair_key", "came_ns", *HEADER)]
-        standing = sa.select(*columns).where(records.c.evaluator == evaluator, records.c.pair_key.in_(list(by_key)))
+        standing = sa.select(*columns).where(
+            records.c.evaluator == evaluator, among(connection, records.c.pair_key, by_key)
+        )
         stale = [
             Arrival(row.pair_key, by_key[row.pair_key], row.came_ns)
             for row in connection.execute(standing).all()

@@ -152,7 +152,7 @@ calls = sa.Table(
     sa.Column("cached_tokens", sa.BigInteger),
     sa.Column("reasoning_tokens", sa.BigInteger),
     sa.Column("cost_usd", Exact),
-    sa.Column("latency_s", sa.Double, nullable=False),
+    sa.Column("latency_s", Exact, nullable=False),
     sa.Column("attempts", sa.BigInteger, nullable=False),
     sa.Column("unmetered_calls", sa.BigInteger, nullable=False),
     sa.Column("finish_reason", Words),

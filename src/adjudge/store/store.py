@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from adjudge.store import claims, importing, migrate, reading, relabel, schema, writing
 from adjudge.store.engine import Database
-from adjudge.store.keep import batches, now_ns, upsert
+from adjudge.store.keep import now_ns
+from adjudge.store.statements import among, batches, insert_rows
 from adjudge.store.values import Bought, Claim, RunInfo, Spend, Wanted
 from adjudge.types import Pair, Record
 
@@ -110,7 +111,7 @@ class Store(AbstractContextManager["Store"]):
 
         def work(connection: sa.Connection) -> None:
             for part in batches(keys):
-                connection.execute(sa.delete(held).where(held.c.run_id == run_id, held.c.key.in_(part)))
+                connection.execute(sa.delete(held).where(held.c.run_id == run_id, among(connection, held.c.key, part)))
 
         if keys:
             self._database.write(work)
@@ -136,8 +137,8 @@ class Store(AbstractContextManager["Store"]):
         that bought it."""
 
         def work(connection: sa.Connection) -> str:
-            inserting = upsert(connection, schema.rubrics).on_conflict_do_nothing()
-            connection.execute(inserting, [{"key": key, "run_id": run_id, "text": text}])
+            new = [{"key": key, "run_id": run_id, "text": text}]
+            insert_rows(connection, schema.rubrics, new, "ON CONFLICT DO NOTHING")
             kept = sa.select(schema.rubrics.c.text).where(schema.rubrics.c.key == key)
             return str(connection.execute(kept).scalar_one())
 

@@ -9,6 +9,7 @@ from adjudge.store import rows
 from adjudge.store.claims import evaluator_of, finished, places
 from adjudge.store.keep import Arrival, keep_entries, keep_pairs, keep_records, reserve_judgments
 from adjudge.store.schema import calls, claims, judgments, runs
+from adjudge.store.statements import among, insert_rows
 from adjudge.store.values import Bought, Spend
 from adjudge.types import Call, Judgment, Outcome
 
@@ -19,7 +20,7 @@ def put(connection: Connection, run_id: int, bought: Sequence[Bought], came_ns: 
     """Write judgments and give back their claims. `came_ns` orders those that were not claimed."""
     evaluator = evaluator_of(connection, run_id)
     keys = list({b.wanted.key for b in bought})
-    giving = sa.delete(claims).where(claims.c.run_id == run_id, claims.c.key.in_(keys))
+    giving = sa.delete(claims).where(claims.c.run_id == run_id, among(connection, claims.c.key, keys))
     came = dict(connection.execute(giving.returning(claims.c.key, claims.c.came_ns)).tuples().all())
     keep_pairs(connection, {b.wanted.pair_key: b.pair for b in bought})
     arrivals = [Arrival(b.wanted.pair_key, b.pair, came.get(b.wanted.key, came_ns + i)) for i, b in enumerate(bought)]
@@ -49,9 +50,8 @@ def put(connection: Connection, run_id: int, bought: Sequence[Bought], came_ns: 
             "place": place.get(wanted.arm, 0),
             "judgment_id": final.get(wanted.key, judgment_id),
         }
-    connection.execute(sa.insert(judgments), new)
-    if new_calls:
-        connection.execute(sa.insert(calls), new_calls)
+    insert_rows(connection, judgments, new)
+    insert_rows(connection, calls, new_calls)
     keep_entries(connection, list(new_entries.values()))
     spent = total([spend_of(b.judgment) for b in bought])
     connection.execute(
