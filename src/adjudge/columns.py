@@ -47,13 +47,15 @@ class ArmColumns(msgspec.Struct, frozen=True):
 
 class Columns(msgspec.Struct, frozen=True):
     """All judgments by unit. `gold_N` is 0 for A, 1 for B, -1 unknown; `instance_N` numbers the pairs by their id;
-    `group_N` numbers the names in `groups`; `best_of_n_N` marks instances whose orders are no swap of two texts."""
+    `group_N` numbers the names in `groups`; `best_of_n_N` marks instances whose orders are no swap of two texts; `keys`
+    are those that any pair carries beyond the schema."""
 
     gold_N: Codes
     instance_N: NDArray[np.int64]
     group_N: NDArray[np.int64]
     best_of_n_N: NDArray[np.bool_]
     groups: tuple[str, ...]
+    keys: frozenset[str]
     evaluators: dict[str, int]
     arms: dict[str, ArmColumns]
 
@@ -65,6 +67,7 @@ class Columns(msgspec.Struct, frozen=True):
             group_N=self.group_N[rows],
             best_of_n_N=self.best_of_n_N[rows],
             groups=self.groups,
+            keys=self.keys,
             evaluators=self.evaluators,
             arms={name: arm.at(rows) for name, arm in self.arms.items()},
         )
@@ -102,6 +105,7 @@ class _Growing:
 def gather(records: Iterable[Record], group: Callable[[Record], str], evaluator: str | None = None) -> Columns:
     """Read all records once. Those of another evaluator are counted in `evaluators` and left out."""
     evaluators: Counter[str] = Counter()
+    keys = set[str]()
     groups: dict[str, int] = {}
     instances: dict[str, int] = {}
     gold, best_of_n, instance_N, group_N = array("b"), array("b"), array("q"), array("q")
@@ -111,6 +115,7 @@ def gather(records: Iterable[Record], group: Callable[[Record], str], evaluator:
         if evaluator is not None and record.evaluator != evaluator:
             continue
         pair, unit = record.pair, len(gold)
+        keys.update(pair.meta)
         gold.append(-1 if pair.gold is None else int(pair.gold == "B"))
         instance_N.append(instances.setdefault(pair.id, len(instances)))
         group_N.append(groups.setdefault(group(record), len(groups)))
@@ -123,6 +128,7 @@ def gather(records: Iterable[Record], group: Callable[[Record], str], evaluator:
         group_N=np.array(group_N, dtype=np.int64),
         best_of_n_N=np.array(best_of_n, dtype=np.bool_),
         groups=tuple(groups),
+        keys=frozenset(keys),
         evaluators=dict(evaluators),
         arms={name: growing.spread(len(gold)) for name, growing in arms.items()},
     )

@@ -23,6 +23,8 @@ from adjudge.errors import ConfigError, DataError
 from adjudge.metrics import Estimate
 from adjudge.types import Outcome, Record
 
+NO_GROUP = "(none)"
+
 
 class _How(msgspec.Struct, frozen=True):
     unread: Unread
@@ -51,6 +53,7 @@ def compare(
     """
     columns = gather(records, _group(by), evaluator)
     name = _evaluator(columns, evaluator, by)
+    _check_by(columns, by)
     chosen = _choose(columns, arms)
     how = _How(unread, level, resamples, seed)
     columns = msgspec.structs.replace(columns, arms={arm: columns.arms[arm] for arm in chosen})
@@ -74,37 +77,45 @@ def compare(
 
 def _group(by: str) -> Callable[[Record], str]:
     if by == "domain":
-        return lambda record: record.pair.domain or "(none)"
+        return lambda record: record.pair.domain or NO_GROUP
     if by == "source":
-        return lambda record: record.pair.source or "(none)"
+        return lambda record: record.pair.source or NO_GROUP
     if by == "evaluator":
         return lambda record: record.evaluator
-    return lambda record: str(record.pair.meta.get(by, "(none)"))
+    return lambda record: str(record.pair.meta.get(by, NO_GROUP))
+
+
+def _check_by(columns: Columns, by: str) -> None:
+    known = {"domain", "source", "evaluator"} | columns.keys
+    if by not in known:
+        raise ConfigError(f"no pair carries the key {by!r}{_nearest(by, known)}; known: {_listed(sorted(known))}")
 
 
 def _evaluator(columns: Columns, evaluator: str | None, by: str) -> str:
     known = columns.evaluators
     if not known:
         raise DataError("there are no records", remedy="judge or import some first")
-    listed = ", ".join(f"{name} ({count})" for name, count in known.items())
+    listed = _listed(f"{name} ({count})" for name, count in known.items())
     if evaluator is not None:
         if evaluator not in known:
             raise ConfigError(f"no evaluator {evaluator!r}{_nearest(evaluator, known)}; known: {listed}")
         return evaluator
     if len(known) > 1 and by != "evaluator":
         raise ConfigError(f"the records are of {len(known)} evaluators; name one with --evaluator: {listed}")
-    return ", ".join(known)
+    return _listed(known)
 
 
 def _choose(columns: Columns, arms: Sequence[str] | None) -> tuple[str, ...]:
     counts = appearances(columns)
-    listed = ", ".join(f"{name} ({count})" for name, count in counts.items())
+    listed = _listed(f"{name} ({count})" for name, count in counts.items())
     if not counts:
         raise DataError("the records hold no judgments", remedy="judge the pairs first")
     if arms is None and len(counts) > 2:
         raise ConfigError(f"name the arms to compare with --arms CHEAP,REASONING (or all): {listed}")
     if arms is None or list(arms) == [ALL]:
         return tuple(sorted(counts, key=lambda arm: _tokens(columns.arms[arm])))
+    if not arms:
+        raise ConfigError(f"no arm is named; known: {listed}")
     for arm in arms:
         if arm not in counts:
             raise ConfigError(f"no arm {arm!r}{_nearest(arm, counts)}; known: {listed}")
@@ -121,6 +132,11 @@ def _tokens(arm: ArmColumns) -> float:
 def _nearest(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _listed(names: Iterable[str], most: int = 20) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _notes(columns: Columns, shared: Columns, arms: Sequence[str]) -> Iterator[str]:
