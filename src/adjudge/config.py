@@ -46,7 +46,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kind: `openai` (any OpenAI-compatible HTTP server at `url`), `embedded` (a llama.cpp model in this process, `path`
     a GGUF file or empty for the installed SmolLM2), `replay` (recorded judgments at `path`). `requests_per_minute` and
     `tokens_per_minute` are upper bounds, 0 for none; 429 answers lower them for a while. `deadline_s` bounds one
-    attempt, from the first byte sent to the last byte read. `retries` counts attempts after the first.
+    attempt, from the first byte sent to the last byte read. `retries` counts attempts after the first. An embedded
+    model answers `slots` questions at a time, each of at most `context` tokens with its answer.
     """
 
     kind: Literal["openai", "embedded", "replay"] = "openai"
@@ -60,6 +61,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retries: int = 5
     max_reply_mb: float = 16.0
     slots: int = 4
+    context: int = 4096
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -242,7 +244,7 @@ def _check_server(name: str, server: Server, path: Path) -> None:
         raise ConfigError(f"{where}: a replay needs `path`, the records to replay")
     if _KEY_LIKE.match(server.api_key_env):
         raise ConfigError(f"{where}: api_key_env holds what looks like a key; name the variable that holds it")
-    for field, low in (("concurrency", 1), ("slots", 1), ("retries", 0)):
+    for field, low in (("concurrency", 1), ("slots", 1), ("context", 256), ("retries", 0)):
         if getattr(server, field) < low:
             raise ConfigError(f"{where}: {field} must be at least {low}, not {getattr(server, field)}")
     for field in ("deadline_s", "max_reply_mb"):
