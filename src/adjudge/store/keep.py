@@ -94,6 +94,6 @@ def _retire(connection: Connection, evaluator: str, ids: list[str]) -> None:
     """Other texts that stood under these ids make room."""
     connection.execute(
         sa.update(records)
-        .where(records.c.evaluator == evaluator, records.c.current_id.in_(ids))
+        .where(records.c.evaluator == evaluator, among(connection, records.c.current_id, ids))
         .values(current_id=None)
     )

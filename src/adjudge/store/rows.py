@@ -1,6 +1,6 @@
 """Pairs, judgments and calls to rows of the store and back, losing nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -11,7 +11,8 @@ HEADER = ("source", "domain", "gold", "gold_index", "meta")
 JUDGMENT_TEXTS = ("completion_ab", "completion_ba", "reasoning_ab", "reasoning_ba")
 PAIR_TEXTS = ("prompt", "response_a", "response_b", "responses")
 _NUMBERS = ("p_a", "prompt_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd")
-_COUNTS = ("prompt_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
+_COUNTS = Usage.__struct_fields__
+_NO_COUNTS = (None,) * len(_COUNTS)
 _PLAIN_CALL = (
     *("kind", "arm", "response_index", "sample", "value", "p_a", "cost_usd"),
     *("latency_s", "attempts", "unmetered_calls", "finish_reason", "model", "error"),
@@ -72,11 +73,13 @@ def read_pair(row: Columns) -> Pair:
 
 def judgment_row(judgment: Judgment) -> Row:
     """The columns of `judgments` that the judgment itself fills."""
-    row: Row = {name: getattr(judgment, name) for name in (*_NUMBERS, *JUDGMENT_TEXTS, "error")}
-    row["outcome_ab"] = None if judgment.ab is None else str(judgment.ab)
-    row["outcome_ba"] = None if judgment.ba is None else str(judgment.ba)
-    row["scores"] = None if judgment.scores is None else dump(judgment.scores)
-    row["extra"] = dump(judgment.extra) if judgment.extra else None
+    row = msgspec.structs.asdict(judgment)
+    ab, ba, scores, extra = row.pop("ab"), row.pop("ba"), row["scores"], row["extra"]
+    del row["arm"], row["calls"]
+    row["outcome_ab"] = None if ab is None else ab.value
+    row["outcome_ba"] = None if ba is None else ba.value
+    row["scores"] = None if scores is None else dump(scores)
+    row["extra"] = dump(extra) if extra else None
     return row
 
 
@@ -99,36 +102,32 @@ def read_judgment(row: Columns, calls: Sequence[Columns] = ()) -> Judgment:
 
 def call_row(judgment_id: int, place: int, call: Call, judgment: Judgment) -> Row:
     """A row of `calls`. Text that is the judgment's own is not kept twice."""
-    row: Row = {name: getattr(call, name) for name in _PLAIN_CALL}
-    completion, reasoning = _own_texts(call.order, lambda name: getattr(judgment, name))
-    usage = call.usage
-    for name in _COUNTS:
-        row[name] = None if usage is None else getattr(usage, name)
-    row.update(
-        judgment_id=judgment_id,
-        place=place,
-        presented=call.order,
-        outcome=None if call.outcome is None else str(call.outcome),
-        text=None if call.text == completion else call.text,
-        reasoning=None if call.reasoning == reasoning else call.reasoning,
-    )
+    row = msgspec.structs.asdict(call)
+    order, usage, outcome = row.pop("order"), row.pop("usage"), row["outcome"]
+    row["judgment_id"], row["place"], row["presented"] = judgment_id, place, order
+    row["outcome"] = None if outcome is None else outcome.value
+    for name, count in zip(_COUNTS, _NO_COUNTS if usage is None else msgspec.structs.astuple(usage), strict=True):
+        row[name] = count
+    if order is not None:
+        if row["text"] == getattr(judgment, f"completion_{order}"):
+            row["text"] = None
+        if row["reasoning"] == getattr(judgment, f"reasoning_{order}"):
+            row["reasoning"] = None
     return row
 
 
-def _read_call(row: Columns, texts: dict[str, str | None]) -> Call:
-    completion, reasoning = _own_texts(row["presented"], texts.__getitem__)
+def _read_call(row: Columns, own: dict[str, str | None]) -> Call:
+    """`own` are the texts of the call's judgment."""
+    order = row["presented"]
+    counts = [row[name] for name in _COUNTS]
     return Call(
-        order=row["presented"],
+        order=order,
         outcome=_OUTCOMES.get(row["outcome"]),
-        usage=None if row["prompt_tokens"] is None else Usage(*(row[name] for name in _COUNTS)),
-        text=(completion or "") if row["text"] is None else row["text"],
-        reasoning=(reasoning or "") if row["reasoning"] is None else row["reasoning"],
+        usage=None if counts[0] is None else Usage(*counts),
+        text=(own[f"completion_{order}"] or "") if row["text"] is None else row["text"],
+        reasoning=(own[f"reasoning_{order}"] or "") if row["reasoning"] is None else row["reasoning"],
         **{name: row[name] for name in _PLAIN_CALL},
     )
-
-
-def _own_texts(order: str | None, text: Callable[[str], str | None]) -> tuple[str | None, str | None]:
-    return (None, None) if order is None else (text(f"completion_{order}"), text(f"reasoning_{order}"))
 
 
 def dump(value: object) -> str:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from adjudge.store import rows
+from adjudge.store import rows, schema
 from adjudge.store.claims import evaluator_of, finished, places
 from adjudge.store.keep import Arrival, keep_entries, keep_pairs, keep_records, reserve_judgments
-from adjudge.store.schema import calls, claims, judgments, runs
+from adjudge.store.schema import claims, judgments, runs
 from adjudge.store.statements import among, insert_rows
 from adjudge.store.values import Bought, Spend
 from adjudge.types import Call, Judgment, Outcome
@@ -51,7 +51,7 @@ def put(connection: Connection, run_id: int, bought: Sequence[Bought], came_ns: 
             "judgment_id": final.get(wanted.key, judgment_id),
         }
     insert_rows(connection, judgments, new)
-    insert_rows(connection, calls, new_calls)
+    insert_rows(connection, schema.calls, new_calls)
     keep_entries(connection, list(new_entries.values()))
     spent = total([spend_of(b.judgment) for b in bought])
     connection.execute(
@@ -65,16 +65,16 @@ def spend_of(judgment: Judgment) -> Spend:
     """What one judgment cost. Without calls, what it says itself."""
     if not judgment.calls:
         return Spend(1, 0, 0, 0, judgment.cost_usd or 0.0, 0, 0)
-    usages = [call.usage for call in judgment.calls if call.usage is not None]
-    return Spend(
-        judgments=1,
-        calls=len(judgment.calls),
-        prompt_tokens=sum(usage.prompt_tokens for usage in usages),
-        output_tokens=sum(usage.output_tokens for usage in usages),
-        cost_usd=sum(call.cost_usd or 0.0 for call in judgment.calls),
-        unpriced_calls=sum(_is_unpriced(call) for call in judgment.calls),
-        unmetered_calls=sum(call.unmetered_calls for call in judgment.calls),
-    )
+    calls, prompt_tokens, output_tokens, cost_usd, unpriced, unmetered = 0, 0, 0, 0.0, 0, 0
+    for call in judgment.calls:
+        calls += 1
+        if call.usage is not None:
+            prompt_tokens += call.usage.prompt_tokens
+            output_tokens += call.usage.output_tokens
+        cost_usd += call.cost_usd or 0.0
+        unpriced += _is_unpriced(call)
+        unmetered += call.unmetered_calls
+    return Spend(1, calls, prompt_tokens, output_tokens, cost_usd, unpriced, unmetered)
 
 
 def total(spends: Sequence[Spend]) -> Spend:
@@ -83,5 +83,4 @@ def total(spends: Sequence[Spend]) -> Spend:
 
 def _is_unpriced(call: Call) -> bool:
     """A call that failed on every attempt, none of which can have been billed, is known to be free."""
-    surely_free = call.error is not None and call.usage is None and not call.unmetered_calls
-    return call.cost_usd is None and not surely_free
+    return call.cost_usd is None and (call.error is None or call.usage is not None or call.unmetered_calls > 0)
