@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from adjudge.comparison import ALL, Agreement, ArmRow, Comparison, Contrast, conclusion, points, times
 from adjudge.metrics import Estimate
+from adjudge.report.text import visible
 
 GAP = 2
 LABEL_WIDTH = 28  # a label column gives up what is over this before other columns go
@@ -32,7 +34,7 @@ class Column(msgspec.Struct, frozen=True):
 
     @property
     def width(self) -> int:
-        return max(len(self.header), *(len(cell) for cell in self.cells))
+        return max(cell_len(self.header), *(cell_len(str(cell)) for cell in self.cells))
 
     @property
     def empty(self) -> bool:
@@ -50,21 +52,31 @@ def show(comparison: Comparison, console: Console) -> None:
     """Print the paired figures, each arm on its own, and what follows from them."""
     shown, left_out = set[str](), dict[str, None]()
     for sheet in _sheets(comparison):
-        columns = [c for c in sheet.columns if not c.empty]
+        columns = [_safe(c) for c in sheet.columns if not c.empty]
         kept = fitting(columns, console.width)
         shown |= {c.header for c in kept}
         left_out |= {c.header: None for c in columns if c not in kept}
-        console.print(Text(sheet.title, style="bold"))
+        console.print(_line(sheet.title, "bold"))
         console.print(_rendered(kept, console.width))
         console.print()
     for line in _words(comparison):
-        console.print(Text(line))
+        console.print(_line(line))
     remarks = [f"Note: {note}." for note in comparison.notes]
     remarks += ["; ".join(line for header, line in LEGEND.items() if header in shown) + "."]
     if left_out:
         remarks.append(f"Left out for want of width: {', '.join(left_out)}; --json has everything.")
     for line in remarks:
-        console.print(Text(line, style="dim"))
+        console.print(_line(line, "dim"))
+
+
+def _line(text: str, style: str = "") -> Text:
+    """Names come from files: what would steer the terminal or break a line is written out."""
+    return Text(visible(text).replace("\n", " ").replace("\t", " "), style=style)
+
+
+def _safe(column: Column) -> Column:
+    cells = [cell if isinstance(cell, Text) else _line(cell).plain for cell in column.cells]
+    return Column(_line(column.header).plain, cells, column.drop)
 
 
 def fitting(columns: Sequence[Column], width: int) -> list[Column]:
