@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,10 +50,8 @@ class Database:
     def __init__(self, url: str) -> None:
         parsed = _parse(url)
         self.path = Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
-        self.shown = (
-            str(self.path) if self.path else parsed.render_as_string(hide_password=True).replace("+psycopg", "")
-        )
-        self._password = str(parsed.password or "")
+        self.shown = str(self.path) if self.path else without_password(url)
+        self._passwords = [str(p) for p in (parsed.password, parsed.query.get("password")) if p]
         self.engine = _sqlite(parsed) if self.path else _postgresql(parsed)
 
     @contextmanager
@@ -108,10 +107,27 @@ class Database:
         if known:
             return known
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        text = lines[0] if not self._password else lines[0].replace(self._password, "***")
+        text = reduce(lambda line, password: line.replace(password, "***"), self._passwords, lines[0])
         if self.path is None and getattr(error, "sqlstate", None) is None:
             return f"cannot be reached: {text}; see that the server runs and the URL is right"
         return text
+
+
+def without_password(ref: str) -> str:
+    """A store's URL as it may be shown; a path is shown as it is.
+
+    >>> without_password("postgresql://ann:secret@db/judgments")
+    'postgresql://ann:***@db/judgments'
+    """
+    if "://" not in ref:
+        return ref
+    try:
+        url = sa.make_url(ref)
+    except exc.ArgumentError:
+        return ref.partition("://")[0] + "://..."
+    if "password" in url.query:
+        url = url.update_query_dict({"password": "***"})
+    return url.render_as_string(hide_password=True)
 
 
 def _sqlite_code(error: BaseException | None) -> int:
