@@ -48,7 +48,7 @@ class ArmColumns(msgspec.Struct, frozen=True):
 class Columns(msgspec.Struct, frozen=True):
     """All judgments by unit. `gold_N` is 0 for A, 1 for B, -1 unknown; `instance_N` numbers the pairs by their id;
     `group_N` numbers the names in `groups`; `best_of_n_N` marks instances whose orders are no swap of two texts; `keys`
-    are those that any pair carries beyond the schema."""
+    are those that any pair carries beyond the schema. `repeats`: an instance stands in several units."""
 
     gold_N: Codes
     instance_N: NDArray[np.int64]
@@ -56,6 +56,7 @@ class Columns(msgspec.Struct, frozen=True):
     best_of_n_N: NDArray[np.bool_]
     groups: tuple[str, ...]
     keys: frozenset[str]
+    repeats: bool
     evaluators: dict[str, int]
     arms: dict[str, ArmColumns]
 
@@ -68,6 +69,7 @@ class Columns(msgspec.Struct, frozen=True):
             best_of_n_N=self.best_of_n_N[rows],
             groups=self.groups,
             keys=self.keys,
+            repeats=self.repeats and len(np.unique(self.instance_N[rows])) < len(self.instance_N[rows]),
             evaluators=self.evaluators,
             arms={name: arm.at(rows) for name, arm in self.arms.items()},
         )
@@ -129,6 +131,7 @@ def gather(records: Iterable[Record], group: Callable[[Record], str], evaluator:
         best_of_n_N=np.array(best_of_n, dtype=np.bool_),
         groups=tuple(groups),
         keys=frozenset(keys),
+        repeats=len(instances) < len(gold),
         evaluators=dict(evaluators),
         arms={name: growing.spread(len(gold)) for name, growing in arms.items()},
     )

@@ -69,7 +69,7 @@ def compare(
         unread=unread,
         level=level,
         rows=tuple(rows),
-        alone={arm: _arm_row(columns.at(columns.arms[arm].judged_N), arm, how) for arm in chosen},
+        alone={arm: _alone(columns, rows[0], arm, how) for arm in chosen},
         agreements={(x, y): _agreement(columns.arms[x], columns.arms[y]) for x, y in combinations(chosen, 2)},
         notes=(*_notes(columns, shared, chosen), *_parted(rows[0], how)),
     )
@@ -181,6 +181,8 @@ def _reward(columns: Columns, arm: ArmColumns, unread: Unread) -> tuple[metrics.
 
 def _per_instance(columns: Columns, values_N: metrics.Ints) -> metrics.Ints:
     """Sums by instance: the same pair judged by several evaluators is one cluster."""
+    if not columns.repeats:
+        return values_N.astype(np.int64)
     sums = np.bincount(columns.instance_N, weights=values_N)
     return sums[np.bincount(columns.instance_N) > 0].astype(np.int64)
 
@@ -217,6 +219,11 @@ def _arm_row(columns: Columns, name: str, how: _How) -> ArmRow:
     )
 
 
+def _alone(columns: Columns, overall: Row, name: str, how: _How) -> ArmRow:
+    judged = columns.arms[name].judged_N
+    return overall.arms[name] if judged.sum() == overall.n else _arm_row(columns.at(judged), name, how)
+
+
 def _position_bias(columns: Columns, arm: ArmColumns, both: NDArray[np.bool_], how: _How) -> Estimate | None:
     first = np.where(arm.ab_N == TIE, 1, 2 * (arm.ab_N == 0)) + np.where(arm.ba_N == TIE, 1, 2 * (arm.ba_N == 1))
     share = metrics.share(_per_instance(columns, first * both), _per_instance(columns, 2 * both), how.level)
@@ -244,7 +251,6 @@ def _contrast(columns: Columns, base: str, other: str, how: _How) -> Contrast:
     if how.unread == "left-out":
         counted &= (x.outcomes() < UNREAD) & (y.outcomes() < UNREAD)
     x_right, y_right = x.outcomes() == columns.gold_N, y.outcomes() == columns.gold_N
-    repeated = len(np.unique(columns.instance_N)) < len(columns.instance_N)
     only_x, only_y = int((counted & x_right & ~y_right).sum()), int((counted & y_right & ~x_right).sum())
     x_reward, y_reward = _reward(columns, x, how.unread), _reward(columns, y, how.unread)
     ahead = np.sign(y_reward[0] * x_reward[1] - x_reward[0] * y_reward[1])
@@ -254,7 +260,7 @@ def _contrast(columns: Columns, base: str, other: str, how: _How) -> Contrast:
         worse=int((ahead < 0).sum()),
         only_base=only_x,
         only_other=only_y,
-        mcnemar_p=metrics.mcnemar(only_x, only_y) if counted.any() and not repeated else None,
+        mcnemar_p=metrics.mcnemar(only_x, only_y) if counted.any() and not columns.repeats else None,
         cost_ratio=_ratio(x.output_tokens_N, y.output_tokens_N),
         usd_ratio=_ratio(x.cost_usd_N, y.cost_usd_N),
         agreement=_agreement(x, y),
