@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from adjudge import __main__, records
 from adjudge.commands import compare as under_test
 from adjudge.commands.compare_table import GAP, Column, fitting
+from adjudge.store.store import Store
 from tests.judgments import judgment, record
 
 
@@ -72,6 +73,14 @@ def test_names_from_a_file_cannot_steer_the_terminal(tmp_path):
         shown = run(path, "--arms", arms, width=120).stdout
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", shown)
         assert "two[U+001B][2J" in shown and "th next" in shown
+
+
+def test_a_store_gives_the_same_figures_as_the_file(file, tmp_path):
+    url = str(tmp_path / "judgments.db")
+    with Store.open(url) as store:
+        store.import_records(some_records(), source="test")
+    assert json.loads(run(url, "--json").stdout) == json.loads(run(file, "--json").stdout)
+    assert run(url, "--json", "--evaluator", "judge").exit_code == 0
 
 
 def test_json_is_one_object_and_nothing_else(file):

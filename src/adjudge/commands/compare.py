@@ -46,7 +46,7 @@ def command(
     adjudge compare judgments.db --arms all
     """
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
-    comparison = compare(_watched(files.read(records)), names, evaluator=evaluator, by=by, unread=unread)
+    comparison = compare(_watched(_open(records, evaluator)), names, evaluator=evaluator, by=by, unread=unread)
     if html is not None:
         from adjudge.report.page import Made, write_comparison_html  # only --html needs the page's template engine
 
@@ -57,6 +57,14 @@ def command(
     else:
         plain = not sys.stdout.isatty() and "COLUMNS" not in os.environ
         show(comparison, Console(width=120 if plain else None, highlight=False))
+
+
+def _open(ref: str, evaluator: str | None) -> Iterator[Record]:
+    if ref.endswith((".jsonl", ".jsonl.gz", ".parquet")):
+        return files.read(ref)  # spares a file the import of the database library
+    from adjudge.store.sources import is_store, open_records
+
+    return open_records(ref, evaluator=evaluator, texts=not is_store(ref))
 
 
 def _typed() -> str:
