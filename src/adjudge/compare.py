@@ -68,6 +68,8 @@ def compare(
         by=by,
         unread=unread,
         level=level,
+        resamples=resamples,
+        seed=seed,
         rows=tuple(rows),
         alone={arm: _alone(columns, rows[0], arm, how) for arm in chosen},
         agreements={(x, y): _agreement(columns.arms[x], columns.arms[y]) for x, y in combinations(chosen, 2)},
@@ -149,7 +151,9 @@ def _notes(columns: Columns, shared: Columns, arms: Sequence[str]) -> Iterator[s
         listed = [f"{count:,} of {name}" for name, count in idle.items() if count]
         yield f"judgments that recorded neither order, and count in no share: {', '.join(listed)}"
     without = int((shared.gold_N < 0).sum())
-    if without:
+    if without and without == len(shared.gold_N):
+        yield "no pair has a gold label, so nothing is said about accuracy"
+    elif without:
         yield f"{without:,} of {len(shared.gold_N):,} pairs have no gold label and count in no accuracy"
 
 
@@ -160,9 +164,10 @@ def _parted(overall: Row, how: _How) -> Iterator[str]:
         if contrast.gain is None or p is None or p >= 1 - how.level or contrast.gain.value * settled >= 0:
             continue
         more, fewer = (other, base) if contrast.gain.value > 0 else (base, other)
+        counts = f"{contrast.only_other:,} won, {contrast.only_base:,} lost by {other}"
         yield (
-            f"{more} is right in more orders than {fewer} and yet settles fewer pairs rightly "
-            f"({contrast.only_other:,} won, {contrast.only_base:,} lost by {other}): it is less consistent"
+            f"{more} earns more per order than {fewer} and yet is right on fewer pairs outright ({counts}): "
+            "it ties more, or its orders disagree more"
         )
 
 

@@ -100,6 +100,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     alone: dict[str, ArmRow]
     agreements: dict[tuple[str, str], Agreement]
     notes: tuple[str, ...]
+    resamples: int = 2000
+    seed: int = 0
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -122,6 +124,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         "by": comparison.by,
         "unread": comparison.unread,
         "level": comparison.level,
+        "resamples": comparison.resamples,
+        "seed": comparison.seed,
         "alone": plain(comparison.alone),
         "agreements": pairs,
         "notes": list(comparison.notes),
@@ -155,7 +159,7 @@ def conclusion(comparison: Comparison, pair: tuple[str, str]) -> str:
     """
     base, other = pair
     overall = comparison.rows[0].contrasts[pair]
-    parts = ["who is right is not known, for want of gold labels."]
+    parts = ["without gold labels nobody knows who is right."]
     if overall.gain is not None:
         parts = [_where(comparison, pair), _overall(overall.gain)]
     if overall.cost_ratio is not None:

@@ -219,6 +219,7 @@ def _alone(comparison: Comparison) -> list[Column]:
         share(name, [getattr(row, f"{name}_share") for row in rows], drop=4)
         for name in ("unread", "truncated", "refused", "failed")
     ]
+    counts = 1 if comparison.unread == "left-out" else 8
     kinds = [column for column in broken if any(cell != "0.0" for cell in column.cells)]
     return [
         Column("arm", _numbered(comparison) if len(rows) > 2 else list(comparison.arms)),
@@ -227,7 +228,7 @@ def _alone(comparison: Comparison) -> list[Column]:
         share("tie %", (row.tie_share for row in rows), drop=1),
         share("null %", (row.null_share for row in rows), drop=1),
         *(kinds if len(kinds) > 1 else []),
-        Column("verdicts", [f"{row.n_verdicts:,} of {row.n_orders:,}" for row in rows], drop=8),
+        Column("verdicts", [f"{row.n_verdicts:,} of {row.n_orders:,}" for row in rows], drop=counts),
         Column("prompt", [number(row.prompt_tokens, 0) for row in rows], drop=7),
         Column("output", [number(row.output_tokens) for row in rows], drop=1),
         Column("$ each", [NOTHING if row.cost_usd is None else f"{row.cost_usd:.2g}" for row in rows], drop=3),
