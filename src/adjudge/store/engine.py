@@ -106,6 +106,8 @@ class Database:
         known = _SQLITE_FAULTS.get(_sqlite_code(error))
         if known:
             return known
+        if getattr(error, "sqlstate", None) in _TRY_AGAIN:
+            return "another process wrote the same rows at the same moment; run the command again"
         lines = str(error).strip().splitlines() or [type(error).__name__]
         text = reduce(lambda line, password: line.replace(password, "***"), self._passwords, lines[0])
         if self.path is None and getattr(error, "sqlstate", None) is None:

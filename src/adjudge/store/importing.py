@@ -9,17 +9,20 @@ from sqlalchemy.engine import Connection
 from adjudge.errors import StoreError
 from adjudge.store import rows
 from adjudge.store.claims import begin, end
-from adjudge.store.keep import Arrival, keep_entries, keep_pairs, keep_records, reserve_judgments
+from adjudge.store.keep import Arrival, keep_pairs, keep_records, reserve_judgments
 from adjudge.store.reading import judged
 from adjudge.store.schema import entries, judgments, pairs, records
-from adjudge.store.statements import BATCH, among, insert_rows
+from adjudge.store.statements import BATCH, among, insert_rows, is_postgresql
 from adjudge.types import Judgment, Pair, Record
 
+_LOCK = 0x61646A7564676501  # among PostgreSQL's advisory locks
 _ELSEWHERE = "import into another store, or mend the file"
 
 
 def add(connection: Connection, found: Iterable[Record], origin: str, came_ns: int) -> tuple[int, int]:
     """(records added, records already there). Raises StoreError on the first record that contradicts the store."""
+    if is_postgresql(connection):  # one import at a time; a live run may write beside it
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     added = there = 0
     run_id: int | None = None
     for batch in _batches(found):
@@ -152,4 +155,4 @@ def _add(connection: Connection, run_id: int, missing: list[_Missing], came_ns: 
             record_id = ids[m.record.evaluator, m.key]
             new_entries.append({"record_id": record_id, "arm": arm, "place": place, "judgment_id": row["judgment_id"]})
     insert_rows(connection, judgments, new)
-    keep_entries(connection, new_entries)
+    insert_rows(connection, entries, new_entries)

@@ -14,7 +14,7 @@ from adjudge.store.engine import LOCK_WAIT_S, Database, StoreBusy
 from adjudge.store.schema import REVISION, VERSION_TABLE, metadata
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_LOCK = 0x61646A7564676500  # of PostgreSQL's advisory locks, ours: "adjudge"
+_LOCK = 0x61646A7564676500  # among PostgreSQL's advisory locks
 
 
 def ready(database: Database, *, create: bool) -> None:
