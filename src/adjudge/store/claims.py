@@ -46,7 +46,7 @@ def keep_arms(connection: Connection, evaluator: str, definitions: dict[str, tup
 def places(connection: Connection, evaluator: str) -> dict[str, int]:
     """Where an evaluator's arms stand in its records: in the order in which they were first run."""
     first = sa.select(arms.c.name, sa.func.min(arms.c.arm_id)).where(arms.c.evaluator == evaluator)
-    return {name: _LIVE_PLACE + place for name, place in connection.execute(first.group_by(arms.c.name)).tuples()}
+    return {name: _LIVE_PLACE + place for name, place in connection.execute(first.group_by(arms.c.name))}
 
 
 def clear_dead(connection: Connection) -> int:
@@ -71,7 +71,7 @@ def finished(connection: Connection, keys: Collection[str]) -> dict[str, int]:
     """The finished judgments among these keys: key -> judgment_id."""
     found = sa.select(judgments.c.final_key, judgments.c.judgment_id)
     found = found.where(among(connection, judgments.c.final_key, keys))
-    return dict(connection.execute(found).tuples().all())
+    return dict(connection.execute(found).all())
 
 
 def claim(connection: Connection, run_id: int, wanted: Sequence[Wanted], came_ns: int) -> list[Claim]:
@@ -141,7 +141,7 @@ def _adopt(connection: Connection, run_id: int, done: dict[Wanted, int], came_ns
         among(connection, records.c.pair_key, keys),
         records.c.current_id.is_not(None),
     )
-    linked = {(pair_key, arm): number for pair_key, arm, number in connection.execute(standing).tuples()}
+    linked = {(pair_key, arm): number for pair_key, arm, number in connection.execute(standing)}
     new = {w: number for w, number in done.items() if linked.get((w.pair_key, w.arm)) != number}
     if not new:
         return

@@ -71,7 +71,7 @@ def _check_texts(connection: Connection, new: dict[str, Pair]) -> None:
     for pair in new.values():
         _compare_texts(by_id.setdefault(pair.id, pair), pair)
     identity = sa.select(pairs.c.key, pairs.c.id).where(pairs.c.id.in_(list(by_id)))
-    other = [key for key, _ in connection.execute(identity).tuples() if key not in new]
+    other = [key for key, _ in connection.execute(identity) if key not in new]
     if other:
         for row in connection.execute(sa.select(pairs).where(among(connection, pairs.c.key, other))).mappings():
             blank = {"gold": None, "domain": "", "source": "", "gold_index": None, "meta": None}
@@ -132,7 +132,7 @@ def _last_places(connection: Connection, record_ids: list[int]) -> dict[int, int
     last = sa.select(entries.c.record_id, sa.func.max(entries.c.place)).where(
         among(connection, entries.c.record_id, record_ids)
     )
-    return dict(connection.execute(last.group_by(entries.c.record_id)).tuples().all())
+    return dict(connection.execute(last.group_by(entries.c.record_id)).all())
 
 
 def _add(connection: Connection, run_id: int, missing: list[_Missing], came_ns: int) -> None:

@@ -21,7 +21,7 @@ def put(connection: Connection, run_id: int, bought: Sequence[Bought], came_ns: 
     evaluator = evaluator_of(connection, run_id)
     keys = list({b.wanted.key for b in bought})
     giving = sa.delete(claims).where(claims.c.run_id == run_id, among(connection, claims.c.key, keys))
-    came = dict(connection.execute(giving.returning(claims.c.key, claims.c.came_ns)).tuples().all())
+    came = dict(connection.execute(giving.returning(claims.c.key, claims.c.came_ns)).all())
     keep_pairs(connection, {b.wanted.pair_key: b.pair for b in bought})
     arrivals = [Arrival(b.wanted.pair_key, b.pair, came.get(b.wanted.key, came_ns + i)) for i, b in enumerate(bought)]
     ids = keep_records(connection, evaluator, sorted(arrivals, key=lambda a: -a.came_ns))
