@@ -5,12 +5,14 @@
 Writes made-up records into a temporary folder (two arms, both orders, ten domains, completions of about 300 characters,
 all texts present: about 3.4 kB a record), then times the whole command in a fresh process, start and imports included,
 from plain JSON Lines, from gzip and from Parquet. The yardstick in the same rounds is a bare loop that decodes the JSON
-of the same plain file into untyped values and drops them. One JSON object: medians, smallest, largest, in seconds.
+of the same plain file into untyped values and drops them. One JSON object: per command the median, smallest and largest
+wall time and processor time, in seconds; on a machine that others use, the processor time is the steadier one.
 """
 
 import argparse
 import itertools
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -62,10 +64,21 @@ def made_up(count: int, seed: int = 0) -> Iterator[Record]:
         yield Record(pair=pair, evaluator="bench", judgments=arms)
 
 
-def timed(command: list[str]) -> float:
+def timed(command: list[str]) -> tuple[float, float]:
+    """Wall and processor seconds of one run."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"exit code {process.returncode} of {command}")
+    return wall, used.ru_utime + used.ru_stime
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    found = {"median": statistics.median(values), "low": min(values), "high": max(values)}
+    return {name: round(value, 2) for name, value in found.items()}
 
 
 def measure(count: int, rounds: int) -> dict[str, object]:
@@ -76,19 +89,17 @@ def measure(count: int, rounds: int) -> dict[str, object]:
             records.write(path, made_up(count))
         commands = {"bare JSON loop": [sys.executable, "-c", BARE_LOOP, str(files["jsonl"])]}
         commands |= {f"compare {kind}": [*compare, str(path)] for kind, path in files.items()}
-        seconds: dict[str, list[float]] = {name: [] for name in commands}
+        runs: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for _, (name, command) in itertools.product(range(rounds), commands.items()):
-            seconds[name].append(timed(command))
+            runs[name].append(timed(command))
         sizes = {kind: round(path.stat().st_size / 1e6, 1) for kind, path in files.items()}
+    ratios = [a / b for (_, a), (_, b) in zip(runs["compare jsonl"], runs["bare JSON loop"], strict=True)]
     return {
         "records": count,
         "megabytes": sizes,
-        "seconds": {
-            name: {"median": statistics.median(s), "low": min(s), "high": max(s)} for name, s in seconds.items()
-        },
-        "ratio_to_bare_loop": statistics.median(
-            a / b for a, b in zip(seconds["compare jsonl"], seconds["bare JSON loop"], strict=True)
-        ),
+        "wall_s": {name: spread([wall for wall, _ in times]) for name, times in runs.items()},
+        "processor_s": {name: spread([used for _, used in times]) for name, times in runs.items()},
+        "processor_ratio_to_bare_loop": spread(ratios),
     }
 
 

@@ -259,6 +259,11 @@ def test_a_key_that_no_pair_carries_is_refused():
         compare([Record(pair=pair, evaluator="judge", judgments={"one": judgment("one", "AA")})], by="levle")
 
 
+def test_a_key_with_a_value_for_every_pair_is_refused():
+    with pytest.raises(ConfigError, match="1,001 values.*coarser"):
+        compare([record(i, "A", f"d{i}", one="AA") for i in range(1001)])
+
+
 def test_the_same_pairs_judged_by_more_evaluators_are_no_new_pairs():
     rng = np.random.default_rng(0)
     drawn = [("AB"[i % 2], *("".join(rng.choice(["A", "B"], 2)) for _ in range(2))) for i in range(60)]

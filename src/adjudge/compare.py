@@ -24,6 +24,7 @@ from adjudge.metrics import Estimate
 from adjudge.types import Outcome, Record
 
 NO_GROUP = "(none)"
+MAX_ROWS = 1000
 
 
 class _How(msgspec.Struct, frozen=True):
@@ -91,6 +92,8 @@ def _check_by(columns: Columns, by: str) -> None:
     known = {"domain", "source", "evaluator"} | columns.keys
     if by not in known:
         raise ConfigError(f"no pair carries the key {by!r}{_nearest(by, known)}; known: {_listed(sorted(known))}")
+    if len(columns.groups) > MAX_ROWS:
+        raise ConfigError(f"{by!r} has {len(columns.groups):,} values, over {MAX_ROWS:,}; give --by a coarser key")
 
 
 def _evaluator(columns: Columns, evaluator: str | None, by: str) -> str:
