@@ -260,7 +260,7 @@ def test_a_key_that_no_pair_carries_is_refused():
 
 
 def test_a_key_with_a_value_for_every_pair_is_refused():
-    with pytest.raises(ConfigError, match="1,001 values.*coarser"):
+    with pytest.raises(ConfigError, match=r"1,001 values.*coarser"):
         compare([record(i, "A", f"d{i}", one="AA") for i in range(1001)])
 
 
