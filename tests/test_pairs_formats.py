@@ -1,9 +1,10 @@
 import random
+from pathlib import Path
 
 import pytest
 
 from adjudge.errors import ConfigError, DataError
-from adjudge.pairs import benchmarks
+from adjudge.pairs import benchmarks, own
 from adjudge.pairs.domains import topic
 from adjudge.pairs.formats import FORMATS
 from adjudge.pairs.read import REPEATED, check, read
@@ -69,6 +70,20 @@ def test_our_own_rows_keep_every_column(tmp_path):
     assert (q3.gold, q3.response_b) == (None, "")
     assert (q4.responses, q4.gold_index, q4.gold) == (("u", "v", "w"), 2, drawn_side("q4"))
     assert (q4.response_a, q4.response_b) == (None, None)
+
+
+def test_our_own_best_of_n_rows_as_pairs_set_the_right_response_against_each_other_one(tmp_path):
+    unknown = {**samples.OWN[3], "id": "q5", "gold_index": None}
+    read_ = read(jsonl(tmp_path / "x.jsonl", [*samples.OWN, unknown]), as_pairs=True)
+    pairs = {p.id: p for p in read_}
+    assert sorted(pairs) == ["q1", "q2", "q3", "q4/2-0", "q4/2-1"]
+    assert [right_of(pairs[key]) for key in ("q4/2-0", "q4/2-1")] == ["w", "w"]
+    assert read_.left_out == {own.NO_RIGHT_ONE: 1}
+
+
+def test_the_documentation_names_every_format():
+    text = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
+    assert [name for name in FORMATS if f"`{name}`" not in text] == []
 
 
 def test_pairs_are_taken_out_of_records_once_though_judged_twice(tmp_path):

@@ -16,6 +16,7 @@ from adjudge.pairs.fields import TEXT_KEYS, Reading, Row
 from adjudge.pairs.rows import PARQUET_MARK
 from adjudge.types import Pair, Side, drawn_side
 
+NO_RIGHT_ONE = "best of n whose right response is not known"
 _GOLD: dict[Any, Side | None] = {"A": "A", "B": "B", None: None}
 
 
@@ -40,6 +41,9 @@ def own(row: Row, reading: Reading) -> Iterator[Pair]:
     elif a is not None or b is not None:
         raise DataError("has both 'responses' and 'response_a' or 'response_b'", remedy="keep one of the two forms")
     _check_index(index, responses)
+    if reading.as_pairs and responses is not None:
+        yield from _one_by_one(pair_id, responses, index, row, reading)
+        return
     best_of_n = responses is not None or (a is None and "gold_index" in row)
     yield Pair(
         id=pair_id,
@@ -54,6 +58,27 @@ def own(row: Row, reading: Reading) -> Iterator[Pair]:
         gold_index=index if best_of_n else msgspec.UNSET,
         meta=fields.rest(row, *TEXT_KEYS, "responses", "gold_index"),
     )
+
+
+def _one_by_one(
+    pair_id: str, responses: tuple[str, ...], index: int | None, row: Row, reading: Reading
+) -> Iterator[Pair]:
+    if index is None:
+        reading.left_out[NO_RIGHT_ONE] += 1
+        return
+    for j, wrong in enumerate(responses):
+        if j != index:
+            yield fields.drawn(
+                f"{pair_id}/{index}-{j}",
+                responses[index],
+                wrong,
+                reading.seed,
+                prompt=fields.maybe_text(row, "prompt"),
+                domain=fields.label(row, "domain"),
+                source=fields.label(row, "source"),
+                rubric=fields.maybe_text(row, "rubric"),
+                meta=fields.rest(row, *TEXT_KEYS, "responses", "gold_index"),
+            )
 
 
 def to_row(pair: Pair) -> Row:
