@@ -1,14 +1,11 @@
 """Values for tests of the store."""
 
-from pathlib import Path
-
 import sqlalchemy as sa
 
 from adjudge.store import schema
 from adjudge.store.store import Bought, Store, Wanted
 from adjudge.types import Call, Judgment, Outcome, Pair, Usage, digest
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 ARMS = {"key-plain": ("plain", "{}"), "key-think": ("think", "{}")}
 NAMES = {key: name for key, (name, _) in ARMS.items()}
 
