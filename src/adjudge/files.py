@@ -8,7 +8,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -90,7 +90,8 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise DataError(f"cannot be written: {error.strerror or error}", path=path) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or nothing can be there: a file stands where a folder would
+            temporary.unlink()
 
 
 def _unpacked(raw: IO[bytes], path: Path) -> IO[bytes]:
