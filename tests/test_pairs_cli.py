@@ -86,6 +86,7 @@ def test_mix_meets_its_shares_and_warns_of_thin_topics(tmp_path):
     ("args", "says"),
     [
         (["--share", "math"], "'math' is not of the form NAME=NUMBER"),
+        (["--share", "math=0.1", "--share", "math=0.2"], "'math' is given twice"),
         (["--share", "math=half"], "'half' is no number"),
         (["--share", "math=1.5"], "must be from 0 to 1"),
         (["--take", "other.jsonl=5"], "which is no FILE to mix"),

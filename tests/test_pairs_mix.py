@@ -175,7 +175,7 @@ def test_the_order_is_the_same_however_many_files_it_passes_through(tmp_path, mo
     st.floats(0, 0.5),
     st.floats(0, 0.5),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_quota_passes_what_there_is_nor_what_was_asked(available, total, one, two):
     available_SK = np.array(available, dtype=np.int64)
     targets_K = [one * total, two * total, None]

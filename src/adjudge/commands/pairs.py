@@ -91,8 +91,8 @@ def mix_(files: tuple[str, ...], out: Path, total: int | None, as_json: bool, **
 
     A DOMAIN is a domain's name, one part of its path, or "math" or "code" wherever the name tells.
     """
-    shares = {key: _number(value, key) for key, value in map(_split, drawn["shares"])}
-    takes = dict(map(_split, drawn["takes"]))
+    shares = {key: _number(value, key) for key, value in _named(drawn["shares"]).items()}
+    takes = _named(drawn["takes"])
     if unknown := takes.keys() - set(files):
         raise ConfigError(f"--take names {sorted(unknown)[0]!r}, which is no FILE to mix")
     sources = [_taken(file, takes.get(file)) for file in files]
@@ -119,11 +119,16 @@ def _taken(file: str, amount: str | None) -> Source:
     return Source(path=file, share=_number(amount, file))
 
 
-def _split(text: str) -> tuple[str, str]:
-    key, sign, value = text.rpartition("=")
-    if not (key and sign):
-        raise ConfigError(f"{text!r} is not of the form NAME=NUMBER; write it as math=0.25")
-    return key, value
+def _named(texts: tuple[str, ...]) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for text in texts:
+        key, sign, value = text.rpartition("=")
+        if not (key and sign):
+            raise ConfigError(f"{text!r} is not of the form NAME=NUMBER; write it as math=0.25")
+        if key in named:
+            raise ConfigError(f"{key!r} is given twice; give it once")
+        named[key] = value
+    return named
 
 
 def _number(value: str, key: str) -> float:
