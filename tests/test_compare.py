@@ -1,5 +1,6 @@
 """The comparison: hand counts, laws, and what it refuses. Published figures are in test_published_figures.py."""
 
+from functools import partial
 from itertools import product
 
 import msgspec
@@ -16,6 +17,7 @@ from adjudge.types import Judgment, Outcome, Pair, Record, reward
 from tests.judgments import judgment, record
 
 OUTCOMES = [None, *Outcome]
+quick = partial(compare, resamples=100)
 orders = st.text(alphabet="AB=?trf.", min_size=2, max_size=2)
 some_records = st.lists(
     st.tuples(st.sampled_from(["A", "B", None]), st.sampled_from("xyz"), orders, orders), min_size=1, max_size=30
@@ -55,7 +57,7 @@ def test_a_judgment_without_any_order_has_no_outcome():
 
 @given(some_records)
 def test_accuracy_is_the_mean_reward_of_the_orders_run(records):
-    row = compare(records, ["one"]).rows[0].arms["one"]
+    row = quick(records, ["one"]).rows[0].arms["one"]
     ran = [(outcome, r.pair.gold) for r in records if r.pair.gold for outcome in r.judgments["one"].orders]
     if not ran:
         assert row.accuracy is None
@@ -66,7 +68,7 @@ def test_accuracy_is_the_mean_reward_of_the_orders_run(records):
 
 @given(some_records)
 def test_shares_are_of_the_orders_run_and_nulls_add_up(records):
-    row = compare(records, ["one"]).rows[0].arms["one"]
+    row = quick(records, ["one"]).rows[0].arms["one"]
     ran = [outcome for r in records for outcome in r.judgments["one"].orders]
     assert row.n_orders == len(ran)
     assert row.n_verdicts == sum(o.is_verdict for o in ran)
@@ -81,7 +83,7 @@ def test_shares_are_of_the_orders_run_and_nulls_add_up(records):
 @given(some_records)
 def test_the_gain_is_the_difference_of_the_accuracies_shown(records):
     for unread in ("wrong", "left-out"):
-        for row in compare(records, ["one", "two"], unread=unread).rows:
+        for row in quick(records, ["one", "two"], unread=unread).rows:
             gain, (one, two) = row.contrasts["one", "two"].gain, (row.arms[a].accuracy for a in ("one", "two"))
             assert (gain is None) == (one is None or two is None)
             if gain:
@@ -91,7 +93,7 @@ def test_the_gain_is_the_difference_of_the_accuracies_shown(records):
 
 @given(some_records)
 def test_mcnemar_counts_pairs_by_their_outcome(records):
-    contrast = both(compare(records, ["one", "two"]))
+    contrast = both(quick(records, ["one", "two"]))
     only = {"one": 0, "two": 0}
     for r in records:
         if r.pair.gold is None or not all(j.orders for j in r.judgments.values()):
@@ -115,7 +117,7 @@ def test_exchanging_a_and_b_everywhere_changes_nothing(records):
         )
         for r in records
     ]
-    here, there = (to_json(compare(rs, ["one", "two"])) for rs in (records, mirrored))
+    here, there = (to_json(quick(rs, ["one", "two"])) for rs in (records, mirrored))
     assert leaves(here) == pytest.approx(leaves(there))
 
 
@@ -123,7 +125,7 @@ def test_exchanging_a_and_b_everywhere_changes_nothing(records):
 def test_the_order_of_the_records_changes_nothing(records, draw):
     shuffled = records[:]
     draw.shuffle(shuffled)
-    here, there = (to_json(compare(rs, ["one", "two"])) for rs in (records, shuffled))
+    here, there = (to_json(quick(rs, ["one", "two"])) for rs in (records, shuffled))
     assert leaves(here) == pytest.approx(leaves(there))
 
 
@@ -299,6 +301,12 @@ def test_an_unknown_arm_is_answered_with_the_nearest():
         compare([record(0, "A", Vanilla="AA", CoT="AA")], ["Vanila", "CoT"])
 
 
+def test_names_in_an_error_cannot_steer_the_terminal():
+    with pytest.raises(ConfigError) as error:
+        compare([record(0, "A", **{f"arm\x1b[2J{i}": "AA" for i in range(30)})])
+    assert "\x1b" not in str(error.value) and str(error.value).endswith("and 10 more")
+
+
 def test_an_arm_named_twice_is_refused():
     with pytest.raises(ConfigError, match="twice"):
         compare([record(0, "A", one="AA", two="AA")], ["one", "one"])
@@ -342,7 +350,7 @@ def test_two_views_that_part_are_explained():
 
 @given(some_records)
 def test_the_json_is_what_the_design_says(records):
-    found = msgspec.json.decode(msgspec.json.encode(to_json(compare(records, ["one", "two"]))))
+    found = msgspec.json.decode(msgspec.json.encode(to_json(quick(records, ["one", "two"]))))
     assert found["rows"][0]["domain"] == "all"
     for row in found["rows"]:
         assert list(row)[:8] == [

@@ -140,7 +140,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _listed(names: Iterable[str], most: int = 20) -> str:
-    names = list(names)
+    names = [name if name.isprintable() else repr(name) for name in names]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
