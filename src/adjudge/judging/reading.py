@@ -170,21 +170,23 @@ def read_rubric(reply: Reply) -> tuple[Outcome | None, str]:
 
 
 class _Ratings(msgspec.Struct):
-    scores_by_response: tuple[tuple[float, ...], ...]
+    scores_by_response: tuple[tuple[float | None, ...], ...]
 
 
 def read_recorded_scores(completion: str) -> tuple[tuple[float, ...], ...] | None:
-    """The ratings per response in a completion as pointwise judgments keep it, None for any other text.
+    """The ratings per response in a completion as pointwise judgments keep it, without the draws that could not be read
+    (null); None for any other text.
 
-    >>> read_recorded_scores('{"scores_by_response": [[4, 5], [3]]}')
+    >>> read_recorded_scores('{"scores_by_response": [[4, 5], [3, null]]}')
     ((4.0, 5.0), (3.0,))
     """
     if not completion.startswith('{"scores_by_response"'):
         return None
     try:
-        return msgspec.json.decode(completion, type=_Ratings).scores_by_response
+        drawn = msgspec.json.decode(completion, type=_Ratings).scores_by_response
     except (msgspec.DecodeError, UnicodeEncodeError):
         return None
+    return tuple(tuple(score for score in some if score is not None) for some in drawn)
 
 
 class Split(NamedTuple):

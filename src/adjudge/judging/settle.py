@@ -15,7 +15,8 @@ Rules
   They are None where some call's are unknown. A call that failed without an attempt that may have been billed cost
   nothing. `cost_usd` is the sum over all calls, each at the price of the arm that made it.
 - *Texts.* `completion_*` is the reply's text; with a repair, both, parted by a line `---`; with several samples, a JSON
-  list of these. For pointwise arms it is {"scores_by_response": [[..], ..], "texts": [[..], ..]}.
+  list of these. For pointwise arms it is {"scores_by_response": [[..], ..], "texts": [[..], ..]},
+  null for a draw that could not be read.
 """
 
 import json
@@ -133,7 +134,7 @@ def pointwise(arm: str, pair: Pair, draws: Sequence[Draw], before: Sequence[Call
     calls = (*before, *_calls(draws))
     outcome, p_a = _rated(pair, by_response, scores)
     telling = {
-        "scores_by_response": [[int(s) if s == int(s) else s for s in some] for some in scores],
+        "scores_by_response": [[_plain(d.final.value) for d in some] for some in by_response],
         "texts": [[d.text for d in some] for some in by_response],
     }
     judgment = Judgment(
@@ -174,6 +175,10 @@ def _share(values: Sequence[float], index: int) -> float:
     """The share of the first place that the value at `index` holds: 1 alone, 1/m among m, 0 elsewhere."""
     best = max(values)
     return 1 / values.count(best) if values[index] == best else 0.0
+
+
+def _plain(value: float | None) -> Number | None:
+    return int(value) if value is not None and value.is_integer() else value
 
 
 def _answered(call: Call) -> bool:
