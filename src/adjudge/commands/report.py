@@ -1,7 +1,6 @@
 """adjudge report: one HTML file with the charts and the judgments themselves."""
 
 import shlex
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain
@@ -47,7 +46,7 @@ def command(records: str, out: Path, arms: str, evaluator: str | None, max_judgm
         counted("records packed", open_records(records, evaluator=evaluator)),
         comparisons,
         out,
-        made=Made(shlex.join(["adjudge", *map(without_password, sys.argv[1:])]), datetime.now(UTC)),
+        made=Made(_command_line(records, out, arms, evaluator, max_judgments), datetime.now(UTC)),
         notes=notes,
         max_judgments=max_judgments,
     )
@@ -86,6 +85,14 @@ def _try(records: Iterable[Record], names: Sequence[str], evaluator: str) -> Com
         return compare(records, names, evaluator=evaluator)
     except (ConfigError, DataError) as error:
         return error
+
+
+def _command_line(records: str, out: Path, arms: str, evaluator: str | None, max_judgments: int) -> str:
+    """The command that makes the same page again, without a password."""
+    words = ["adjudge", "report", without_password(records), "--out", str(out), "--arms", arms]
+    words += [] if evaluator is None else ["--evaluator", evaluator]
+    words += [] if max_judgments == MAX_JUDGMENTS else ["--max-judgments", str(max_judgments)]
+    return shlex.join(words)
 
 
 def _to_json(written: Written, comparisons: Sequence[Comparison], notes: Sequence[str]) -> dict[str, object]:

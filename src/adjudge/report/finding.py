@@ -49,13 +49,19 @@ def _alone(comparison: Comparison) -> str:
 def _gain(comparison: Comparison, other: str, gain: Estimate) -> str:
     base, row = comparison.arms[0], comparison.rows[0]
     # "loses 8.3", but "gains +4.6": with a sign both would read as their opposite twice over.
-    verb = f"loses {t.points(-gain.value)[1:]}" if gain.value < 0 else f"gains {t.points(gain.value)}"
+    verb = f"loses {t.points(-gain.value).lstrip('+')}" if gain.value < 0 else f"gains {t.points(gain.value)}"
     rates = " against ".join(t.percent(a.accuracy) for a in (row.arms[other], row.arms[base]))
     said = (
         f"{_cost(row.contrasts[base, other], base, other)} and {verb} points of accuracy "
         f"[{t.points(gain.low)}, {t.points(gain.high)}]: {rates}."
     )
-    return said if gain.excludes(0) else f"{said} The interval includes zero: these {row.n:,} pairs show no difference."
+    if not gain.excludes(0):
+        said += f" The interval includes zero: no difference is shown by {_pairs(row.n)}."
+    return said
+
+
+def _pairs(n: int) -> str:
+    return f"{n:,} pair" if n == 1 else f"{n:,} pairs"
 
 
 def _cost(contrast: Contrast, base: str, other: str) -> str:

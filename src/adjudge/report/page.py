@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from adjudge import __version__, files
 from adjudge.comparison import Comparison
+from adjudge.errors import DataError
 from adjudge.report import charts, contrasts, shares
 from adjudge.report import judgments as packing
 from adjudge.report import text as t
@@ -85,12 +86,14 @@ def write_report(
 
     Records of other evaluators and judgments of other arms than the comparisons' are left out. At most `max_judgments`
     can be opened on the page, those on which the arms disagree first; `notes` stand at the head of the page.
-    Raises DataError when the file cannot be written.
+    Raises DataError when no record belongs to the comparisons and when the file cannot be written.
     """
     comparisons = [comparisons] if isinstance(comparisons, Comparison) else list(comparisons)
     arms = {comparison.evaluator: comparison.arms for comparison in comparisons}
     counts: dict[tuple[str, str], Counter[str]] = {(e, arm): Counter() for e, names in arms.items() for arm in names}
     chosen = packing.choose(_counted(_narrowed(records, arms), counts), max_judgments)
+    if not chosen.all_pairs:
+        raise DataError(f"no judgment of {', '.join(arms)} is among the records", remedy="give the records compared")
     sections = [
         _section(c, i, {arm: Tally(counts[c.evaluator, arm]) for arm in c.arms}) for i, c in enumerate(comparisons)
     ]

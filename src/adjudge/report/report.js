@@ -38,26 +38,29 @@
 
   const hideTip = () => { tip.hidden = true; };
 
-  for (const svg of document.querySelectorAll("figure svg")) {
-    const marks = [...svg.querySelectorAll(".mark")];
-    marks.forEach((mark, i) => {
-      mark.querySelector("title").remove(); // the tip says the same, and at once
-      mark.setAttribute("tabindex", i ? -1 : 0);
-      mark.addEventListener("pointerenter", () => showTip(mark));
-      mark.addEventListener("pointerleave", hideTip);
-      mark.addEventListener("focus", () => showTip(mark));
-      mark.addEventListener("blur", hideTip);
-      mark.addEventListener("keydown", (event) => {
-        const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
-        const target = event.key === "Home" ? marks[0] : event.key === "End" ? marks.at(-1) : step && marks[i + step];
-        if (!target) return;
-        event.preventDefault();
-        mark.setAttribute("tabindex", -1);
-        target.setAttribute("tabindex", 0);
-        target.focus();
-      });
-    });
+  const markOf = (event) => event.target.closest?.(".mark");
+
+  for (const title of document.querySelectorAll(".mark > title")) title.remove(); // the tip says the same, and at once
+  for (const first of document.querySelectorAll("svg .mark:first-of-type")) first.setAttribute("tabindex", 0);
+
+  function moveWithin(event) {
+    const mark = markOf(event);
+    if (!mark) return;
+    const marks = [...mark.ownerSVGElement.querySelectorAll(".mark")];
+    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+    const target = event.key === "Home" ? marks[0] : event.key === "End" ? marks.at(-1) : step && marks[marks.indexOf(mark) + step];
+    if (!target) return;
+    event.preventDefault();
+    mark.setAttribute("tabindex", -1);
+    target.setAttribute("tabindex", 0);
+    target.focus();
   }
+
+  for (const kind of ["pointerover", "focusin"]) {
+    document.addEventListener(kind, (event) => { const mark = markOf(event); if (mark) showTip(mark); });
+  }
+  for (const kind of ["pointerout", "focusout"]) document.addEventListener(kind, (event) => { if (markOf(event)) hideTip(); });
+  document.addEventListener("keydown", moveWithin);
   addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
   addEventListener("scroll", hideTip, { passive: true });
 

@@ -152,12 +152,12 @@ def _round_step(step: float) -> float:
 
 
 def cost_scale(values: Sequence[float], start: float, end: float) -> Scale:
-    """An axis for costs: logarithmic where they differ more than fivefold, bent at 1 where one of them is zero.
+    """An axis for costs: logarithmic where they differ more than fivefold, bent at 1 where one is next to zero.
 
     A tenth of the range stays free at each side; values that are all the same get a range around them.
     """
     low, high = min(values), max(values)
-    if low <= 0:
+    if low < 0.01:
         return Scale(0, max(1.0, high) * 1.6, start, end, "log1p")
     if high > 5 * low:
         spare = (high / low) ** 0.1

@@ -5,6 +5,7 @@ import unicodedata
 from adjudge.metrics import Estimate
 
 MISSING = "–"
+_NBSP = "\N{NO-BREAK SPACE}"  # between a number and its unit
 _MINUS = "−"
 _INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 # Letters and marks by their category, nothing to the eye: Hangul fillers, supplementary variation selectors.
@@ -30,10 +31,10 @@ def _hides(char: str) -> bool:
 def percent(share: float | Estimate | None, digits: int = 1) -> str:
     """
     >>> percent(0.4321), percent(None)
-    ('43.2 %', '–')
+    ('43.2\\xa0%', '–')
     """
     share = share.value if isinstance(share, Estimate) else share
-    return MISSING if share is None else f"{100 * share:.{digits}f} %"
+    return MISSING if share is None else f"{100 * share:.{digits}f}{_NBSP}%"
 
 
 def points(gain: float | None) -> str:
@@ -59,7 +60,7 @@ def points_interval(gain: Estimate | None) -> str:
 def percent_interval(share: Estimate | None) -> str:
     """
     >>> percent_interval(Estimate(0.5, 0.4, 0.6))
-    '50.0 % [40.0, 60.0]'
+    '50.0\\xa0% [40.0, 60.0]'
     """
     return MISSING if share is None else f"{percent(share.value)} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
 
@@ -88,11 +89,11 @@ def dollars(value: float | None) -> str:
 def ratio(value: float | None) -> str:
     """
     >>> ratio(42.6), ratio(1.041), ratio(0.73), ratio(1234.0)
-    ('42.6 ×', '1.04 ×', '0.73 ×', '1,234 ×')
+    ('42.6\\xa0×', '1.04\\xa0×', '0.73\\xa0×', '1,234\\xa0×')
     """
     if value is None:
         return MISSING
-    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f} ×"
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}{_NBSP}×"
 
 
 def p_value(p: float | None) -> str:
