@@ -164,8 +164,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
     `error` is set when no usable reply came; text and reasoning are then whatever was read. `usage` is None when the
     server did not say what it billed. `unmetered_calls` counts attempts that may have been billed and whose usage could
-    not be read. `top_logprobs` has one tuple of candidates per position of `text`. `recorded` is an outcome that was
-    read at the source (replay), to be used as it is.
+    not be read. `top_logprobs` has one tuple of candidates per position of `text`, the drawn token first. `recorded` is
+    an outcome that was read at the source (replay), to be used as it is.
     """
 
     text: str = ""
