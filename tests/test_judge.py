@@ -356,6 +356,12 @@ def test_a_rating_is_repaired_with_a_bare_number() -> None:
     assert judgment.scores == ((7,), (6,))
 
 
+def test_a_repair_asks_for_nothing_but_the_rating_so_one_at_the_cap_is_whole() -> None:
+    said = {"score": Reply(text="Hm."), "repair": Reply(text="6", finish_reason="length")}
+    judgment, _ = run(PAIR, arm("score", mode="reasoning"), lambda ask: said[ask.kind])
+    assert judgment.scores == ((6,), (6,))
+
+
 def test_reasoning_is_not_said_back_to_the_judge_and_is_switched_off_where_that_is_sure() -> None:
     thinking = arm("think", orders="ab", switch="template")
     _, [[ask], [again]] = run(PAIR, thinking, texts("<think>It is [[A]]</think>Both are fine <|im_end|>", "[[C]]"))
