@@ -5,7 +5,8 @@
 Writes made-up pairs of about 1 kB into a temporary folder (plain JSON Lines, deleted afterwards) and runs each command
 in a process of its own, start and imports included: `pairs check` of the plain file, `pairs convert` to Parquet, `pairs
 check` of that Parquet file, and `pairs mix` of the plain file with a quarter math and a quarter code, half of the
-pairs in all. One JSON object: per command the seconds of wall time and the peak resident memory in MB (of 10^6 bytes).
+pairs in all. One JSON object: per command the seconds of wall and of processor time and the peak resident memory in MB
+(of 10^6 bytes).
 """
 
 import argparse
@@ -40,7 +41,7 @@ def made_up(count: int, seed: int = 0) -> Iterator[dict[str, Any]]:
 
 
 def measured(*command: str) -> dict[str, float]:
-    """Seconds and peak memory of `adjudge COMMAND` in a process of its own. Raises RuntimeError when it fails."""
+    """What `adjudge COMMAND` takes in a process of its own. Raises RuntimeError when it fails."""
     began = time.perf_counter()
     with open(os.devnull, "wb") as nowhere:
         arguments = [sys.executable, "-m", "adjudge", *command]
@@ -51,7 +52,11 @@ def measured(*command: str) -> dict[str, float]:
     if status:
         raise RuntimeError(f"adjudge {' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
     kilobytes = usage.ru_maxrss if sys.platform == "linux" else usage.ru_maxrss / 1024
-    return {"seconds": round(time.perf_counter() - began, 1), "peak_mb": round(kilobytes * 1024 / 1e6)}
+    return {
+        "seconds": round(time.perf_counter() - began, 1),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak_mb": round(kilobytes * 1024 / 1e6),
+    }
 
 
 def main() -> None:
