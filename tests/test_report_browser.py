@@ -278,6 +278,16 @@ def test_a_chart_can_be_walked_by_keyboard_and_says_what_it_shows(tab):
     assert not page.is_visible("#tip")
 
 
+def test_pointing_anywhere_at_a_row_of_a_chart_shows_its_figures(tab):
+    row = tab.page.locator("svg.wide[aria-label^='Gain of'] .mark").last
+    row.hover(position={"x": 300, "y": 15})
+    tip = tab.page.inner_text("#tip").split("\n")
+    assert tip[0] == "all together"
+    assert [line.split(":")[0] for line in tip[1:]] == ["gain [interval]", "n", "McNemar p"]
+    tab.page.mouse.move(5, 5)
+    assert not tab.page.is_visible("#tip")
+
+
 def test_everything_is_reached_by_tab_and_opened_by_enter(tab):
     page = tab.page
     reached = set()

@@ -24,7 +24,7 @@ from adjudge.errors import DataError
 from adjudge.report import charts, contrasts, shares
 from adjudge.report import judgments as packing
 from adjudge.report import text as t
-from adjudge.report.figure import Figure, Table
+from adjudge.report.figure import Figure
 from adjudge.report.finding import finding
 from adjudge.report.judgments import MAX_JUDGMENTS, Chosen, Packed
 from adjudge.report.shares import Tally
@@ -228,6 +228,3 @@ def _template() -> jinja2.Template:
     )
     environment.filters["visible"] = t.visible
     return environment.get_template("report.html.jinja")
-
-
-__all__ = ["MAX_JUDGMENTS", "Made", "Table", "Written", "write_comparison_html", "write_report"]

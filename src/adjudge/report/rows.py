@@ -64,6 +64,10 @@ class Layout(NamedTuple):
     def bottom(self, rows: int) -> float:
         return self.top + self.height * rows
 
+    def area(self, row: int) -> Markup:
+        """What can be pointed at: the whole row."""
+        return tag("rect", x=0, y=self.top + self.height * row, width=self.width, height=self.height, class_="hit")
+
     def rule(self, row: int) -> Markup:
         y = self.top + self.height * row
         return line(0, y, self.width, y, "rule")
@@ -117,7 +121,7 @@ def intervals(rows: Sequence[Row], width: float, axis: Axis, columns: Sequence[C
             tip = [row.name, row.absent]
         else:
             parts += _estimate(row, row.estimate, at.y(i), x, axis)
-        body.append(mark(tip, *parts))
+        body.append(mark(tip, at.area(i), *parts))
     return picture(width, at.bottom(len(rows)) + (38 if axis.title else 22), label, *body)
 
 
@@ -167,5 +171,5 @@ def stems(
             else:
                 parts.append(line(x.at(axis.line_at), at.y(i), x.at(value), at.y(i), "stem"))
             parts.append(tag("circle", cx=x.at(value), cy=at.y(i), r=5, class_="point"))
-        body.append(mark([name, f"{column.heading}: {figure}"], *parts))
+        body.append(mark([name, f"{column.heading}: {figure}"], at.area(i), *parts))
     return picture(width, at.bottom(len(rows)) + (38 if axis.title else 22), label, *body)

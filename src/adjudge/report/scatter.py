@@ -11,7 +11,6 @@ from markupsafe import Markup
 from adjudge.comparison import ArmRow
 from adjudge.report.svg import (
     NARROW,
-    WIDE,
     Box,
     Drawing,
     Scale,
@@ -118,7 +117,8 @@ def _axes(x: Scale, y: Scale, frame: Box, narrow: bool) -> list[Markup]:
 def _marks(points: Sequence[_Point], labels: Sequence[_Label]) -> list[Markup]:
     drawn = []
     for point, label in zip(points, labels, strict=True):
-        parts = [line(point.x, point.y_low, point.x, point.y_high, "interval")]
+        parts = [tag("circle", cx=point.x, cy=point.y, r=3 * _RADIUS, class_="hit")]
+        parts.append(line(point.x, point.y_low, point.x, point.y_high, "interval"))
         if label.far:
             near_x = min(max(point.x, label.box.x0), label.box.x1)
             near_y = min(max(point.y, label.box.y0), label.box.y1)
@@ -172,6 +172,3 @@ def _candidates(point: _Point, words: str, frame: Box) -> list[_Label]:
             box = Box(start - 2, middle - 8, start + wide + 2, middle + 8)
             found.append(_Label(words, start, middle + 4.5, box, far=ring > 0))
     return found
-
-
-__all__ = ["NARROW", "WIDE", "draw"]

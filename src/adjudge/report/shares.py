@@ -108,4 +108,4 @@ def _row(i: int, name: str, tally: Tally, at: Layout, columns: Sequence[Column])
             if wide > 38:
                 parts.append(text(x + wide / 2, y + 13, percent(tally.share(k), 0), f"inside on-{k}", "middle"))
             x += wide
-    return mark(tip, *parts)
+    return mark(tip, at.area(i), *parts)
