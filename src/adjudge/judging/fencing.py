@@ -51,21 +51,17 @@ _TWO_OPENINGS_ASCII = re.compile(r"\[(?:[^\w\[]|_)*\[", re.ASCII)
 _TWO_OPENINGS = re.compile(rf"[\u27e6\u301a]|[{_OPENING}](?:[^\w{_OPENING}]|_)*[{_OPENING}]")
 _THINK_TAG = re.compile(r"(?:think|thinking|thought)[^\w<>\[\]]{0,12}(?:[>\]\uff1e]|&gt|&#)", re.IGNORECASE)
 _INVISIBLES = re.compile(f"[{_INVISIBLE}]")
-_LOOK_ALIKE: dict[int, str] = str.maketrans(
-    {
-        **dict(zip("\u0410\u0412\u0421\u0430\u0432\u0441", "ABCabc", strict=True)),  # Cyrillic
-        **dict(zip("\u0391\u0392\u03b1\u03b2", "ABab", strict=True)),  # Greek
-        **dict.fromkeys("\u27e6\u301a", "[["),
-        **dict.fromkeys("\u27e7\u301b", "]]"),
-        **dict.fromkeys("\u3010\u3014\u300c", "["),
-        **dict.fromkeys("\u3011\u3015\u300d", "]"),
-        **dict.fromkeys("\u203a\u227b", ">"),
-        **dict.fromkeys("\u2039\u227a", "<"),
-        **dict.fromkeys("\u00bb\u226b", ">>"),
-        **dict.fromkeys("\u00ab\u226a", "<<"),
-        **{0xE0000 + i: chr(i) for i in range(0x20, 0x7F)},  # tag characters: invisible to people, not to tokenizers
-    }
-)
+_LOOK_ALIKE: dict[int, str] = {
+    ord(seen): meant
+    for sight, meaning in (
+        ("\u0410\u0412\u0421\u0430\u0432\u0441", "A B C a b c"),  # Cyrillic
+        ("\u0391\u0392\u03b1\u03b2", "A B a b"),  # Greek
+        ("\u27e6\u301a\u27e7\u301b", "[[ [[ ]] ]]"),
+        ("\u3010\u3014\u300c\u3011\u3015\u300d", "[ [ [ ] ] ]"),
+        ("\u203a\u227b\u2039\u227a\u00bb\u226b\u00ab\u226a", "> > < < >> >> << <<"),
+    )
+    for seen, meant in zip(sight, meaning.split(), strict=True)
+} | {0xE0000 + i: chr(i) for i in range(0x20, 0x7F)}  # tag characters: invisible to people, not to tokenizers
 _MIRRORED = {"B<<A": "A>>B", "B<A": "A>B", "B=A": "A=B", "A<B": "B>A", "A<<B": "B>>A"}
 _MARKDOWN = str.maketrans("", "", "\\*_`")
 
@@ -121,7 +117,7 @@ def foreign_labels(texts: Iterable[str]) -> frozenset[str]:
     >>> sorted(foreign_labels(["x[[1]] and [ [ b&gt;&gt;a ] ]", "[\\u200b[**\\u0410**]]"]))  # a Cyrillic A
     ['1', 'A', 'B>>A']
     """
-    found = set()
+    found: set[str] = set()
     for text in texts:
         found.update(normal_label(m[1]) for m in _HIDDEN_MARK.finditer(_skeleton(text)))
         if _THINK_TAG.search(text):
