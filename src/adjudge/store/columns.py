@@ -25,13 +25,17 @@ class _Decimal(TypeDecorator[int | float]):
     def process_bind_param(self, value: Any, dialect: Any) -> Any:  # noqa: ARG002 -- SQLAlchemy's signature
         if value is None or isinstance(value, Decimal):
             return value
-        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-        return number if number.is_finite() else None
+        if isinstance(value, int):
+            return Decimal(value)
+        shortest = Decimal(repr(value))
+        if not shortest.is_finite():
+            return None
+        return shortest if shortest.as_tuple().exponent < 0 else Decimal(f"{shortest:f}.0")  # type: ignore[operator]
 
     def process_result_value(self, value: Any, dialect: Any) -> Any:  # noqa: ARG002 -- SQLAlchemy's signature
         if value is None:
             return None
-        return int(value) if value == value.to_integral_value() and value.as_tuple().exponent >= 0 else float(value)
+        return int(value) if value.as_tuple().exponent >= 0 else float(value)
 
 
 class _Escaped(TypeDecorator[str]):

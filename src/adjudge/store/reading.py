@@ -32,15 +32,15 @@ def judged(
 ) -> dict[int, dict[str, Judgment]]:
     """record_id -> arm -> the judgment that counts, the arms in their order."""
     hidden = () if texts else rows.JUDGMENT_TEXTS
-    columns = [c for c in judgments.c if c.name not in hidden]
-    query = sa.select(entries.c.record_id, entries.c.arm, *columns).join(judgments)
+    columns = [sa.null().label(n) if n in hidden else judgments.c[n] for n in rows.JUDGMENT_COLUMNS]
+    query = sa.select(entries.c.record_id, entries.c.arm, judgments.c.judgment_id, *columns).join(judgments)
     query = query.where(among(connection, entries.c.record_id, record_ids))
     query = query.order_by(entries.c.record_id, entries.c.place, entries.c.judgment_id)
-    found = connection.execute(query).mappings().all()
-    asked = _calls(connection, [row["judgment_id"] for row in found]) if with_calls else {}
+    found = connection.execute(query).all()
+    asked = _calls(connection, [row.judgment_id for row in found]) if with_calls else {}
     by_record: dict[int, dict[str, Judgment]] = defaultdict(dict)
-    for row in found:
-        by_record[row["record_id"]][row["arm"]] = rows.read_judgment(row, asked.get(row["judgment_id"], ()))
+    for record_id, arm, judgment_id, *row in found:
+        by_record[record_id][arm] = rows.read_judgment(arm, row, asked.get(judgment_id, ()))
     return by_record
 
 

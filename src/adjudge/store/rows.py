@@ -11,13 +11,15 @@ HEADER = ("source", "domain", "gold", "gold_index", "meta")
 JUDGMENT_TEXTS = ("completion_ab", "completion_ba", "reasoning_ab", "reasoning_ba")
 PAIR_TEXTS = ("prompt", "response_a", "response_b", "responses")
 _NUMBERS = ("p_a", "prompt_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd")
+# What read_judgment takes, in its order.
+JUDGMENT_COLUMNS = ("outcome_ab", "outcome_ba", *_NUMBERS, "scores", "error", "extra", *JUDGMENT_TEXTS)
 _COUNTS = Usage.__struct_fields__
 _NO_COUNTS = (None,) * len(_COUNTS)
 _PLAIN_CALL = (
     *("kind", "arm", "response_index", "sample", "value", "p_a", "cost_usd"),
     *("latency_s", "attempts", "unmetered_calls", "finish_reason", "model", "error"),
 )
-_OUTCOMES: dict[str | None, Outcome] = {o.value: o for o in Outcome}
+_OUTCOMES: dict[str | None, Outcome | None] = {None: None, **{o.value: o for o in Outcome}}
 
 Row = dict[str, Any]
 
@@ -83,20 +85,28 @@ def judgment_row(judgment: Judgment) -> Row:
     return row
 
 
-def read_judgment(row: Columns, calls: Sequence[Columns] = ()) -> Judgment:
-    """The judgment of a row of `judgments` under the name `arm`; text columns that were not selected are None."""
-    scores = row["scores"]
-    texts = {name: row.get(name) for name in JUDGMENT_TEXTS}
+def read_judgment(arm: str, row: Sequence[Any], calls: Sequence[Columns] = ()) -> Judgment:
+    """The judgment of a row of the JUDGMENT_COLUMNS; texts that were left out are None."""
+    ab, ba, p_a, prompt, output, cached, reasoning, cost_usd, scores, error, extra, *texts = row
+    completion_ab, completion_ba, reasoning_ab, reasoning_ba = texts
     return Judgment(
-        arm=row["arm"],
-        ab=_OUTCOMES.get(row["outcome_ab"]),
-        ba=_OUTCOMES.get(row["outcome_ba"]),
-        scores=None if scores is None else tuple(tuple(float(x) for x in s) for s in load(scores)),
-        error=row["error"],
-        extra=load(row["extra"]) if row["extra"] else {},
-        calls=tuple(_read_call(call, texts) for call in calls),
-        **{name: row[name] for name in _NUMBERS},
-        **texts,
+        arm=arm,
+        ab=_OUTCOMES[ab],
+        ba=_OUTCOMES[ba],
+        p_a=p_a,
+        prompt_tokens=prompt,
+        output_tokens=output,
+        cached_tokens=cached,
+        reasoning_tokens=reasoning,
+        cost_usd=cost_usd,
+        completion_ab=completion_ab,
+        completion_ba=completion_ba,
+        reasoning_ab=reasoning_ab,
+        reasoning_ba=reasoning_ba,
+        scores=None if scores is None else msgspec.json.decode(scores, type=tuple[tuple[float, ...], ...]),
+        error=error,
+        extra={} if extra is None else load(extra),
+        calls=tuple(_read_call(call, dict(zip(JUDGMENT_TEXTS, texts, strict=True))) for call in calls),
     )
 
 
@@ -122,7 +132,7 @@ def _read_call(row: Columns, own: dict[str, str | None]) -> Call:
     counts = [row[name] for name in _COUNTS]
     return Call(
         order=order,
-        outcome=_OUTCOMES.get(row["outcome"]),
+        outcome=_OUTCOMES[row["outcome"]],
         usage=None if counts[0] is None else Usage(*counts),
         text=(own[f"completion_{order}"] or "") if row["text"] is None else row["text"],
         reasoning=(own[f"reasoning_{order}"] or "") if row["reasoning"] is None else row["reasoning"],
