@@ -56,7 +56,7 @@ _AUTHORIZATION = re.compile(rb"\r\nauthorization: *([^\r]*)", re.I)
 class Script(msgspec.Struct, frozen=True, kw_only=True):
     """How to answer. `faults` maps a fault to its share of calls; tokens are drawn between the bounds, both included.
 
-    `down_from` and `down_for` (a call number, and how many calls) make a server that is down: 503 to each.
+    From call number `down_from` on, for `down_s` seconds, the server is down: 503 to each.
     """
 
     seed: int = 0
@@ -69,7 +69,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     faults: dict[str, float] = {}
     retry_after: str = "0.02"
     down_from: int = 0
-    down_for: int = 0
+    down_s: float = 0.0
 
 
 class Count(msgspec.Struct):
@@ -94,16 +94,21 @@ class Server:
         self.url = ""
         self.at_once = 0
         self.connections = 0
+        self._up_at = 0.0
         self._draw = random.Random(script.seed)
         self._shares = list(script.faults.items())
         if unknown := script.faults.keys() - FAULTS:
             raise ValueError(f"no fault {unknown}; known: {sorted(FAULTS)}")
+        if "bomb" in script.faults:
+            _bomb()  # takes a second: made before anybody waits for an answer
 
     def fault(self) -> str:
         """The fault of the next call, "" for none."""
         self.count.calls += 1
-        if self.script.down_from < self.count.calls <= self.script.down_from + self.script.down_for:
-            return "503"
+        if self.script.down_s and self.count.calls >= self.script.down_from:
+            self._up_at = self._up_at or time.monotonic() + self.script.down_s
+            if time.monotonic() < self._up_at:
+                return "503"
         point = self._draw.random() if self._shares else 1.0
         for name, share in self._shares:
             point -= share
@@ -138,7 +143,7 @@ class Server:
             case "sse":
                 return http_answer(200, b"data: " + payload + b"\n\ndata: [DONE]\n\n", "text/event-stream")
             case "big":
-                return http_answer(200, payload[:-1] + b', "x": "' + b"x" * (50 << 20) + b'"}')
+                return http_answer(200, payload[:-1] + _padding())
             case "bomb":
                 return http_answer(200, _bomb(), extra=b"Content-Encoding: gzip\r\n")
             case "deep":
@@ -200,6 +205,11 @@ def http_answer(
 
 def _error(message: str) -> bytes:
     return msgspec.json.encode({"error": {"message": message, "type": "scripted"}})
+
+
+@functools.cache
+def _padding() -> bytes:
+    return b', "x": "' + b"x" * (50 << 20) + b'"}'
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from adjudge.errors import BackendError, BadReply, RateLimited, Rejected, Unavai
 from adjudge.judging.asking import Asker
 from adjudge.judging.budget import Budget, Spent, worst_case, worst_usd
 from adjudge.judging.limits import LONGEST_BACKOFF_S, PATIENCE_S, Gate, Shut
-from adjudge.judging.pacing import Breaker, Bucket, Pace
+from adjudge.judging.pacing import Breaker, Bucket, Window
 from adjudge.types import Ask, Message, Price, Reply, Usage
 from tests import clock
 
@@ -124,23 +124,57 @@ def test_retry_after_holds_every_call() -> None:
     assert all(isinstance(r, Reply) and r.error is None for r in replies)
 
 
-def test_the_rate_settles_at_what_the_server_bears_and_rises_when_it_bears_more() -> None:
-    borne = Bucket(20.0, 5.0)
+def test_calls_in_flight_settle_at_what_the_server_bears_and_rise_when_it_bears_more() -> None:
+    """The server takes 8 calls at once and refuses the others at once; from 60 s on it takes 80."""
+    taken = 0
+
+    class Full(Fake):
+        async def send(self, ask: Ask) -> Reply:
+            nonlocal taken
+            now = asyncio.get_running_loop().time()
+            if taken >= (8 if now < 60 else 80):
+                refused.append(now)
+                await asyncio.sleep(0.01)
+                raise RateLimited("slow down")
+            taken += 1
+            try:
+                return await super().send(ask)
+            finally:
+                taken -= 1
+
+    refused: list[float] = []
+    fake = Full(good, latency_s=0.5)
+    replies, seconds = judged(fake, Server(concurrency=100, retries=50), 4000)
+    settled = [at for at in fake.asked_at if 20 <= at < 60]
+    assert len(settled) / 40 > 0.8 * 8 / 0.5  # nearly all that the server can do
+    assert len([at for at in refused if 20 <= at < 60]) < 2 * len(settled)
+    late = [at for at in fake.asked_at if 80 <= at < seconds - 3]
+    assert len(late) / (seconds - 3 - 80) > 0.7 * 80 / 0.5
+    assert all(isinstance(r, Reply) and r.error is None for r in replies)
+
+
+def test_a_slow_server_that_refuses_one_call_early_is_not_throttled_for_it() -> None:
+    """Calls take a minute, as reasoning does: no rate could be known when the 429 comes."""
+    refuse = iter([RateLimited("slow down")])
+    fake = Fake(lambda _: next(refuse, Usage(100, 20)), latency_s=60.0)
+    _, seconds = judged(fake, Server(concurrency=50), 500)
+    assert seconds < 1.3 * 60 * 500 / 50
+
+
+def test_a_server_of_ten_calls_a_minute_that_names_no_time_is_found_out() -> None:
+    borne = Bucket(10 / 60, 1.0)
 
     def answer(now: float) -> Usage | BackendError:
-        borne.per_s = 20.0 if now < 120 else 80.0
         if borne.wait_s(now) > 0:
             return RateLimited("slow down")
         borne.take(1)
         return Usage(100, 20)
 
-    fake = Fake(answer, latency_s=0.2)
-    replies, seconds = judged(fake, Server(concurrency=100, retries=50), 6000)
-    settled = [at for at in fake.asked_at if 30 <= at < 120]
-    late = [at for at in fake.asked_at if seconds - 25 <= at < seconds - 5]
-    assert 14 * 90 < len(settled) < 26 * 90
-    assert len(late) / 20 > 40
+    fake = Fake(answer, latency_s=0.5)
+    replies, seconds = judged(fake, Server(concurrency=8), 60)
     assert all(isinstance(r, Reply) and r.error is None for r in replies)
+    assert seconds < 2.5 * 360
+    assert len(fake.asked_at) < 10 * 60
 
 
 def test_random_429s_slow_a_run_but_do_not_stop_it() -> None:
@@ -151,14 +185,17 @@ def test_random_429s_slow_a_run_but_do_not_stop_it() -> None:
     assert seconds < 120
 
 
-def test_a_pace_is_cut_once_for_all_calls_in_flight() -> None:
-    pace = Pace()
-    pace.take(0.0)
-    for _ in range(100):
-        pace.succeeded(0.9)
-    for _ in range(50):
-        pace.limited(1.0, 0.0)
-    assert pace.per_s == pytest.approx(70.0)
+def test_a_window_is_cut_by_half_the_share_of_429s_once_for_all_calls_in_flight() -> None:
+    window = Window(64)
+    for _ in range(64):
+        window.ended(limited=True)
+    assert window.size == 32
+    for i in range(32):
+        window.ended(limited=i < 8)
+    assert window.size == 32 * (1 - 0.25 / 2) + 2 * 0.75
+    for _ in range(5000):
+        window.ended(limited=False)
+    assert window.size == 64
 
 
 def test_a_server_that_is_down_for_a_while_burns_no_question() -> None:
@@ -168,6 +205,12 @@ def test_a_server_that_is_down_for_a_while_burns_no_question() -> None:
     assert seconds < 62 + 20 + 10
     asked_while_down = [at for at in fake.asked_at if 10.0 < at < 62.0]
     assert len(asked_while_down) < 15
+
+
+def test_the_last_few_questions_of_a_run_wait_for_a_server_too() -> None:
+    fake = Fake(lambda now: Unavailable("connection refused") if now < 60.0 else Usage(100, 20))
+    replies, _ = judged(fake, Server(concurrency=16, retries=2), 3)
+    assert all(isinstance(r, Reply) and r.error is None for r in replies)
 
 
 def test_a_server_that_stays_down_shuts_its_gate_and_says_so() -> None:
@@ -265,8 +308,8 @@ def test_a_hurried_gate_does_not_wait_for_a_server_that_is_down() -> None:
 
 
 def test_a_cancelled_probe_lets_another_go() -> None:
-    breaker = Breaker(1)
-    breaker.failed(1, 0.0)
+    breaker = Breaker()
+    breaker.failed(1, 0.0, needed=1)
     assert breaker.wait_s(1.0) == 0.0
     breaker.take()
     assert breaker.wait_s(50.0) == math.inf

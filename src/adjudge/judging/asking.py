@@ -34,8 +34,15 @@ class Asker:
         Raises Shut or Spent when nothing was sent that may have been billed. An attempt that found the server down is
         not held against the question: the gate decides how long a server is waited for.
         """
+        self.gate.under_way += 1
+        try:
+            return await self._ask(ask, arm)
+        finally:
+            self.gate.under_way -= 1
+
+    async def _ask(self, ask: Ask, arm: Arm) -> Reply:
         call = next(_calls)
-        worst = worst_usd(ask, arm.price)
+        worst = 0.0 if self.budget.cap_usd is None else worst_usd(ask, arm.price)
         attempts = unmetered = failures = 0
         charged = 0.0
         began = time.perf_counter()

@@ -1,8 +1,8 @@
 """The gate before one server: every attempt at a call enters here, waits its turn, and says how it went.
 
-A call passes when a place in flight is free (`concurrency`), the minute's requests and tokens allow it, the pace that
-429 answers have taught allows it, nobody asked for time (Retry-After holds every call, not only the one that was told),
-and the server is not down. Waiting calls stand in one line; only its head looks at the clock.
+A call passes when a place in flight is free (`concurrency`, or what 429 answers have left of it), the minute's requests
+and tokens allow it, nobody asked for time (Retry-After holds every call, not only the one that was told), and the
+server is not down. Waiting calls stand in one line; only its head looks at the clock.
 
 A server that is down does not burn pairs: calls wait while it is probed. The gate shuts for the rest of the run, and
 the run says why, when the server stays down or answers nothing but 429 for PATIENCE_S (or three deadlines, if that is
@@ -10,17 +10,20 @@ longer), or refuses everything it is asked (a wrong key).
 """
 
 import asyncio
+import contextlib
+import math
 import random
 from typing import NamedTuple
 
 from adjudge.config import Server
 from adjudge.errors import BackendError, RateLimited, Rejected, Unavailable
-from adjudge.judging.pacing import BURST_S, Breaker, Bucket, Pace
+from adjudge.judging.pacing import BURST_S, Breaker, Bucket, Window
 from adjudge.types import Ask, Reply
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
 LOOK_AGAIN_S = 0.1
+LEAST_WAIT_S = 0.001
 PATIENCE_S = 300.0
 HURRIED_PATIENCE_S = 5.0
 CALLS_TO_OPEN = 10
@@ -46,18 +49,22 @@ class Gate:
     def __init__(self, name: str, server: Server, *, draw: random.Random | None = None) -> None:
         self.name = name
         self.shut_why = ""
+        self.under_way = 0  # questions begun and not answered, those that rest between attempts too
         self._slots = asyncio.Semaphore(server.concurrency)
         self._line = asyncio.Lock()
         self._requests = _per_minute(server.requests_per_minute)
         self._tokens = _per_minute(server.tokens_per_minute)
-        self._pace = Pace()
-        self._breaker = Breaker(min(CALLS_TO_OPEN, max(2, server.concurrency)))
+        self._window = Window(server.concurrency)
+        self._in_flight = 0
+        self._left = asyncio.Event()
+        self._breaker = Breaker()
         self._hold_until = 0.0
         self._patience_s = max(PATIENCE_S, 3 * server.deadline_s)
         self._hurried = False
         self._draw = draw or random.Random()
         self._mean_output = FIRST_OUTPUT_GUESS
         self._limited_since: float | None = None
+        self._limited_in_row = 0
         self._ever_good = False
         self._rejected: set[int] = set()
         self._last_error = ""
@@ -85,10 +92,10 @@ class Gate:
         return entry
 
     def succeeded(self, entry: Entry, reply: Reply) -> None:
-        now = self._leave()
+        self._leave()
         self._breaker.alive()
-        self._pace.succeeded(now)
-        self._limited_since, self._ever_good = None, True
+        self._window.ended(limited=False)
+        self._limited_since, self._limited_in_row, self._ever_good = None, 0, True
         self._rejected.clear()
         if reply.usage is not None:
             self._mean_output += 0.05 * (reply.usage.output_tokens - self._mean_output)
@@ -97,15 +104,19 @@ class Gate:
 
     def failed(self, entry: Entry, error: BackendError) -> None:
         now = self._leave()
+        self._window.ended(limited=isinstance(error, RateLimited))
         self._last_error = str(error)
         if isinstance(error, Unavailable):
-            self._breaker.failed(entry.call, now)
+            # Where fewer are under way than would be asked for, all of them failing must do; one alone proves nothing.
+            self._breaker.failed(entry.call, now, needed=max(2, min(CALLS_TO_OPEN, self.under_way)))
         else:
             self._breaker.alive()
         if isinstance(error, RateLimited | Unavailable) and error.retry_after_s is not None:
             self._hold_until = max(self._hold_until, now + error.retry_after_s)
         if isinstance(error, RateLimited):
-            self._pace.limited(now, max(self._hold_until - now, 0.0))
+            self._limited_in_row += 1
+            if self._window.size <= 1 and error.retry_after_s is None:
+                self._hold_until = max(self._hold_until, now + self._jittered_s(self._limited_in_row))
             if self._tokens:
                 self._tokens.take(-entry.tokens)
             self._limited_since = self._limited_since or now
@@ -127,7 +138,7 @@ class Gate:
         """How long a question rests after its n-th failure: full jitter; 0 where the server named a time for all."""
         if isinstance(error, RateLimited | Unavailable) and error.retry_after_s is not None:
             return 0.0
-        return self._draw.uniform(0, min(FIRST_BACKOFF_S * 2 ** (failures - 1), LONGEST_BACKOFF_S))
+        return self._jittered_s(failures)
 
     def shut(self, why: str) -> None:
         self.shut_why = self.shut_why or f"server {self.name} {why}"
@@ -141,7 +152,7 @@ class Gate:
         return max(
             self._hold_until - now,
             self._breaker.wait_s(now),
-            self._pace.wait_s(now),
+            math.inf if self._in_flight >= int(self._window.size) else 0.0,
             self._requests.wait_s(now) if self._requests else 0.0,
             self._tokens.wait_s(now) if self._tokens else 0.0,
         )
@@ -156,19 +167,26 @@ class Gate:
                 raise Shut(self.shut_why)
             if wait <= 0:
                 return
-            if self._hurried and (down_s or wait > HURRIED_PATIENCE_S):
+            if self._hurried and (down_s or HURRIED_PATIENCE_S < wait < math.inf):
                 raise Shut(f"stopped while server {self.name} was {'down' if down_s else 'asking for time'}")
-            await asyncio.sleep(min(wait, LOOK_AGAIN_S))
+            self._left.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._left.wait(), min(max(wait, LEAST_WAIT_S), LOOK_AGAIN_S))
 
     def _take(self, entry: Entry) -> None:
+        self._in_flight += 1
         self._breaker.take()
-        self._pace.take(self._clock())
         if self._requests:
             self._requests.take(1)
         if self._tokens:
             self._tokens.take(entry.tokens)
 
+    def _jittered_s(self, failures: int) -> float:
+        return self._draw.uniform(0, min(FIRST_BACKOFF_S * 2.0 ** (failures - 1), LONGEST_BACKOFF_S))
+
     def _leave(self) -> float:
+        self._in_flight -= 1
+        self._left.set()
         self._slots.release()
         return self._clock()
 

@@ -8,11 +8,7 @@ to wait until the server is back. Times are seconds of any monotonic clock.
 import math
 
 BURST_S = 1.0  # a minute's allowance is spread: so many seconds of it may be used at once
-CUT = 0.7
-CUT_EVERY_S = 1.0
-GROW_S = 30.0  # seconds in which the rate grows by the best rate seen
-MEASURE_S = 0.25  # no rate is believed from less time than this
-SLOWEST_PER_S = 1 / 60
+STEPS = 32  # windows' worth of good answers in which a window grows from nothing to its ceiling
 FIRST_LOOK_S = 1.0
 LONGEST_LOOK_S = 15.0
 
@@ -40,60 +36,38 @@ class Bucket:
         self._level = min(self._burst, self._level - amount)
 
 
-class Pace:
-    """Calls a second that the server has shown to bear: additive growth, multiplicative cut (AIMD, as TCP does it).
+class Window:
+    """Calls in flight that the server bears, learned from its 429 answers; `size` never passes the configured ceiling.
 
-    There is no limit until the first 429. Then the rate is CUT times what was getting through, at most one cut in
-    CUT_EVERY_S (all calls in flight hear the same news), and grows by the best rate seen every GROW_S seconds.
+    After each window's worth of answers it is cut by half the share of 429s among them (DCTCP, RFC 8257, section 3.3)
+    and grows by a step for the rest: one stray 429 hardly counts, a real limit is met within a few rounds. Calls in
+    flight and not calls a second are counted, since a rate cannot be measured before long calls have come back.
     """
 
-    def __init__(self) -> None:
-        self.per_s = math.inf
-        self._best = self._seen = 0.0
-        self._successes = 0
-        self._since = self._grown_at = self._cut_at = -math.inf
-        self._next = -math.inf
+    def __init__(self, ceiling: int) -> None:
+        self.size = float(ceiling)
+        self._ceiling = ceiling
+        self._step = max(1.0, ceiling / STEPS)
+        self._ended = self._limited = 0
 
-    def wait_s(self, now: float) -> float:
-        return max(self._next - now, 0.0)
-
-    def take(self, now: float) -> None:
-        if self._since == -math.inf:
-            self._since = now
-        if self.per_s < math.inf:
-            self.per_s += self._best / GROW_S * max(now - self._grown_at, 0.0)
-            self._grown_at = now
-            self._next = max(self._next, now - 1 / self.per_s) + 1 / self.per_s
-
-    def succeeded(self, now: float) -> None:
-        self._successes += 1
-        if now - self._since >= 1.0:
-            self._measure(now)
-
-    def limited(self, now: float, hold_s: float) -> None:
-        """A 429: slow down. The time that the server is left alone for does not count into what it bears."""
-        if now - self._since >= MEASURE_S and not self._seen:
-            self._measure(now)
-        if now - self._cut_at >= CUT_EVERY_S and self._seen:
-            self.per_s = max(CUT * min(self.per_s, self._seen), SLOWEST_PER_S)
-            self._cut_at = self._grown_at = now + hold_s
-        self._successes, self._since = (0, now + hold_s) if hold_s else (self._successes, self._since)
-
-    def _measure(self, now: float) -> None:
-        self._seen = self._successes / (now - self._since)
-        self._best = max(self._best, self._seen)
-        self._successes, self._since = 0, now
+    def ended(self, *, limited: bool) -> None:
+        """One answer has come; `limited`: it was a 429."""
+        self._ended += 1
+        self._limited += limited
+        if self._ended >= int(self.size):
+            share = self._limited / self._ended
+            self.size = max(1.0, min(self.size * (1 - share / 2) + self._step * (1 - share), self._ceiling))
+            self._ended = self._limited = 0
 
 
 class Breaker:
-    """Closed while the server answers; open after `needed` different calls in a row found it unavailable.
+    """Closed while the server answers; open when so many different calls in a row found it unavailable.
 
     While open, nothing is let through but one probe at a time, after FIRST_LOOK_S and then at growing intervals. Any
     sign of life closes it.
     """
 
-    def __init__(self, needed: int) -> None:
-        self._needed = needed
+    def __init__(self) -> None:
         self._failed_calls: set[int] = set()
         self._look_s = FIRST_LOOK_S
         self._look_at = 0.0
@@ -119,14 +93,15 @@ class Breaker:
         self._look_s = FIRST_LOOK_S
         self._probing = False
 
-    def failed(self, call: int, now: float) -> None:
+    def failed(self, call: int, now: float, *, needed: int) -> None:
+        """A call found the server unavailable; `needed` different ones open the breaker."""
         self._failed_calls.add(call)
         if self._down_since is not None:
             if self._probing:
                 self._probing = False
                 self._look_s = min(self._look_s * 1.5, LONGEST_LOOK_S)
                 self._look_at = now + self._look_s
-        elif len(self._failed_calls) >= self._needed:
+        elif len(self._failed_calls) >= needed:
             self._down_since = now
             self._look_at = now + self._look_s
 
