@@ -116,6 +116,13 @@ def test_the_arm_key_follows_the_text_of_a_prompt_file_and_of_the_rubric_arm(tmp
     assert len({first, second, third.arm_key("think")}) == 3
 
 
+def test_the_arm_key_follows_the_prompts_that_ship_with_the_program(tmp_path, monkeypatch):
+    read = settings(ARMS, tmp_path)
+    before = read.arm_key("plain")
+    monkeypatch.setattr(config, "_builtin_prompts", lambda: "other words")
+    assert read.arm_key("plain") != before
+
+
 def test_all_means_every_arm_that_gives_a_verdict_and_a_wrong_name_names_the_nearest(tmp_path):
     read = settings(ARMS + '[arms.writer]\nlike = "plain"\nprotocol = "rubric"\n', tmp_path)
     assert [a.name for a in read.choose(["all"])] == ["plain", "think"]

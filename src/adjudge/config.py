@@ -19,10 +19,12 @@ max_tokens = 8192
 """
 
 import difflib
+import functools
 import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -124,7 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         deep: list[object] = [
             (n, getattr(arm, n)) for n in arm.__struct_fields__ if n not in ("name", "price", "choices", "rubric")
         ]
-        deep += [self.texts.get(arm.prompt), self.texts.get(arm.rubric)]
+        deep += [_builtin_prompts(), self.texts.get(arm.prompt), self.texts.get(arm.rubric)]
         if arm.rubric.startswith("arm:"):
             deep.append(self.arm_key(arm.rubric[4:]))
         else:
@@ -161,6 +163,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _KEY_LIKE = re.compile(r"^(sk|pk|key|Bearer)[-_ ][\w-]{12,}")
+
+
+@functools.cache
+def _builtin_prompts() -> str:
+    """A digest of the templates that ship with the program: any arm's prompt may stand on them."""
+    folder = resources.files("adjudge").joinpath("judging/prompts")
+    return digest(*sorted((file.name, file.read_text("utf-8")) for file in folder.iterdir()))
 
 
 def load(path: str | Path) -> Settings:

@@ -92,6 +92,7 @@ def _json(summary: Summary, found: Checked, settings: Settings, store: str) -> d
         "store": _without_password(store),
         "pairs": found.count,
         "without_gold": found.without_gold,
+        "left_out": found.left_out,
         "complete": summary.complete,
         "how_to_go_on": summary.how_to_go_on,
         **msgspec.to_builtins(summary),
@@ -100,6 +101,8 @@ def _json(summary: Summary, found: Checked, settings: Settings, store: str) -> d
 
 
 def _print(summary: Summary, found: Checked, arms: list[Arm], store: str) -> None:
+    for reason, count in found.left_out.items():
+        click.echo(f"{count:,} rows left out: {reason}.")
     if found.without_gold:
         click.echo(f"{found.without_gold:,} of {found.count:,} pairs have no gold label: judged, not scored.")
     for line in closing_lines(summary):

@@ -44,14 +44,16 @@ def judge_pairs(
 
     A first Ctrl-C lets what is in flight finish; a second gives it up (KeyboardInterrupt). Raises what `run` raises.
     """
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        return runner.run(_judge(pairs, arms, settings, store, concurrency, cap_usd))
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
-
-        new_loop = uvloop.new_event_loop
-    except ImportError:  # Windows
-        new_loop = asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        return runner.run(_judge(pairs, arms, settings, store, concurrency, cap_usd))
+    except ImportError:  # there is none for Windows
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 async def _judge(

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from adjudge.judging.ledger import Ledger
+from adjudge.judging.reading import read_rubric
 from adjudge.types import Reply, Usage
 
 _FREE = Usage()
@@ -47,7 +48,7 @@ class Rubrics:
         if kept is not None:
             return Reply(text=kept, finish_reason="stop", usage=_FREE, attempts=0)
         reply = await buy()
-        whole = reply.error is None and reply.refusal is None and reply.finish_reason != "length"
-        if not whole or not reply.text.strip():
+        lacking, _ = read_rubric(reply)
+        if lacking is not None:
             return reply
         return msgspec.structs.replace(reply, text=await self._ledger.keep_rubric(key, reply.text))
