@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -56,6 +55,12 @@ class Tab:
         """How many pairs the page says it shows, once a search is over."""
         playwright.expect(self.page.locator("#count")).to_have_text(re.compile(r"^[\d,]+ of [\d,]+ pairs$"))
         return int(self.page.inner_text("#count").split(" ")[0].replace(",", ""))
+
+    def processor_s(self) -> float:
+        """What opening the page has cost the browser's process for it, in seconds of processor time."""
+        session = self.context.new_cdp_session(self.page)
+        session.send("Performance.enable")
+        return {m["name"]: m["value"] for m in session.send("Performance.getMetrics")["metrics"]}["ProcessTime"]
 
     def texts(self, selector: str) -> list[str]:
         return self.page.locator(selector).all_text_contents()
@@ -247,16 +252,13 @@ def test_only_what_is_opened_is_unpacked_and_five_thousand_judgments_open_fast(o
             pair = msgspec.structs.replace(r.pair, id=f"{i}-{r.pair.id}", prompt=r.pair.prompt + "text " * 200)
             records.append(msgspec.structs.replace(r, pair=pair))
     path = written(records, tmp_path / "large.html")
-    took = []
-    for _ in range(3):
-        start = time.perf_counter()
-        tab = open_tab(path)
-        tab.page.locator("#rows > details").nth(49).wait_for()
-        took.append(time.perf_counter() - start)
+    tab = open_tab(path)
+    tab.page.locator("#rows > details").nth(49).wait_for()
+    took = tab.processor_s()
     assert tab.counted() > 2400
     assert tab.page.locator("#rows > details").count() == 50
     assert tab.page.locator("#rows pre").count() == 0
-    assert min(took) < 2, took
+    assert took < 2
 
 
 # -- keyboard, phone, dark, no script, print
