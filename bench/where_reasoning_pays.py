@@ -38,7 +38,7 @@ CASES = (
         "gpt-5.4-family@rewardbench2",
         "gpt-5.4-mini_k1",
         "gpt-5.4+criteria_k8",
-        "One draw of the small model against eight of the large one with criteria. Ratings 1-10, no presentation order.",
+        "One draw of the small model against eight of the large one with criteria. Ratings 1-10, no order.",
     ),
     Case(
         "ChatGPT on LLMBar",
@@ -84,8 +84,8 @@ figures do not depend on the machine.
 
 *Accuracy*: each recorded order counts once, right 1, tie 0.5, no verdict 0. *Gain*: dear minus cheap, in points, on the
 same pairs, with a 95 % bootstrap interval over pairs. **Bold** where the interval excludes zero; where nothing differs
-about one interval in twenty does so by chance, so a single narrow one is a hint and no finding. *p*: exact McNemar on pair-level
-right or not. *Tokens*: mean output tokens per verdict, as recorded.
+about one interval in twenty does so by chance, so a single narrow one is a hint and no finding. *p*: exact McNemar on
+pair-level right or not. *Tokens*: mean output tokens per verdict, as recorded.
 """
 
 

@@ -11,8 +11,8 @@ import msgspec
 from adjudge import config
 from adjudge.commands.judging import Counted, closing_lines, judge_pairs
 from adjudge.config import Arm, Settings
-from adjudge.judging.protocol import check_prompts
 from adjudge.judging.progress import Summary
+from adjudge.judging.protocol import check_prompts
 from adjudge.judging.run import reachable
 from adjudge.pairs.read import Checked, check, read
 from adjudge.store.store import Store
