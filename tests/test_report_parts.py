@@ -15,6 +15,8 @@ from adjudge.report.text import visible
 from adjudge.types import Judgment, Outcome
 from tests.judgments import record
 
+NBSP = "\N{NO-BREAK SPACE}"
+
 # -- the finding
 
 
