@@ -107,7 +107,7 @@ def _evaluator(columns: Columns, evaluator: str | None, by: str) -> str:
         return evaluator
     if len(known) > 1 and by != "evaluator":
         raise ConfigError(f"the records are of {len(known)} evaluators; name one with --evaluator: {listed}")
-    return _listed(known)
+    return next(iter(known)) if len(known) == 1 else _listed(known)
 
 
 def _choose(columns: Columns, arms: Sequence[str] | None) -> tuple[str, ...]:
