@@ -2,5 +2,7 @@
 
 from hypothesis import settings
 
+from .databases import postgres, postgres_server, store_url  # noqa: F401 -- fixtures
+
 settings.register_profile("adjudge", deadline=None)
 settings.load_profile("adjudge")

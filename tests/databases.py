@@ -43,7 +43,7 @@ def postgres_server() -> Iterator[str]:
     try:
         yield _ready(f"postgresql://adjudge@/postgres?host={folder}")
     finally:
-        server.send_signal(signal.SIGINT)  # "fast shutdown"
+        server.send_signal(signal.SIGQUIT)  # at once: nothing here is to be kept
         server.wait(30)
         shutil.rmtree(folder)
 
@@ -60,7 +60,7 @@ def postgres(postgres_server: str) -> str:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
     return str(tmp_path / "store.db") if request.param == "sqlite" else str(request.getfixturevalue("postgres"))
 

@@ -9,13 +9,12 @@ from adjudge.store import schema
 from adjudge.store.store import Bought, Claim, Spend, Store, Wanted
 from adjudge.types import Call, Judgment, Outcome, Pair, Record, Usage
 
-from .databases import postgres, postgres_server, url  # noqa: F401 -- fixtures
 from .stored import ARMS, bought, call, count, judgment, pair, wanted
 
 
 @pytest.fixture
-def store(url: str):  # noqa: F811 -- the fixture
-    with Store.open(url) as opened:
+def store(store_url: str):
+    with Store.open(store_url) as opened:
         yield opened
 
 
@@ -62,6 +61,15 @@ def test_a_judgment_comes_back_as_it_was_put(store, run):
     assert list(record.judgments["plain"].extra) == ["b", "a", "big"]
     back = record.judgments["plain"]
     assert [type(n) for n in (back.prompt_tokens, back.output_tokens, back.reasoning_tokens)] == [float, int, int]
+
+
+def test_numbers_keep_their_kind_and_every_digit(store, run):
+    numbers = [0, 1, 2**53, 10**15, 0.0, 2.0, 0.1, 1 / 3, 5e-324, 4.92756472102477e22, 1.7976931348623157e308]
+    for i, number in enumerate(numbers):
+        store.put(run, [bought(pair(i), judgment(output_tokens=number, cost_usd=float(number)))])
+    back = [record.judgments["plain"] for record in store.records()]
+    assert [(type(j.output_tokens), j.output_tokens) for j in back] == [(type(n), n) for n in numbers]
+    assert [(type(j.cost_usd), j.cost_usd) for j in back] == [(float, n) for n in numbers]
 
 
 @pytest.mark.parametrize(

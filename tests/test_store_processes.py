@@ -14,27 +14,26 @@ import sqlalchemy as sa
 from adjudge.store import liveness, schema
 from adjudge.store.store import Claim, Store
 
-from .databases import postgres, postgres_server, url  # noqa: F401 -- fixtures
 from .store_worker import all_of, buy_on, hammer, hold, started
 from .stored import ARMS, bought, count, pair, wanted
 
 
 @pytest.mark.parametrize("processes", [2, 4])
-def test_processes_on_one_store_buy_every_key_exactly_once(url, processes):  # noqa: F811 -- the fixture
+def test_processes_on_one_store_buy_every_key_exactly_once(store_url, processes):
     keys = 240
-    assert sum(all_of(processes, hammer, url, keys // 2, 17)) == keys
-    with Store.open(url, create=False) as store:
+    assert sum(all_of(processes, hammer, store_url, keys // 2, 17)) == keys
+    with Store.open(store_url, create=False) as store:
         assert store.spend().judgments == keys
         assert [count(store, t) for t in ("judgments", "entries", "records", "claims")] == [keys, keys, keys // 2, 0]
         assert all(list(r.judgments) == ["plain", "think"] for r in store.records())
 
 
-def test_processes_that_open_a_fresh_store_at_once_make_one(url):  # noqa: F811
-    assert sum(all_of(4, hammer, url, 1, 1)) == 2
+def test_processes_that_open_a_fresh_store_at_once_make_one(store_url):
+    assert sum(all_of(4, hammer, store_url, 1, 1)) == 2
 
 
 def test_a_writer_that_is_killed_leaves_whole_judgments_only(tmp_path):
-    url = str(tmp_path / "s.db")  # noqa: F811
+    url = str(tmp_path / "s.db")
     draw = random.Random(7)
     interrupted = 0
     for _ in range(12):
@@ -64,9 +63,9 @@ def _assert_whole(store: Store) -> None:
     assert spent.cost_usd == pytest.approx(float(paid))
 
 
-def test_what_a_killed_run_had_claimed_is_counted_and_free(url):  # noqa: F811
+def test_what_a_killed_run_had_claimed_is_counted_and_free(store_url):
     wants = [wanted(pair(i)) for i in range(4)]
-    with started(hold, url) as (worker, said), Store.open(url) as store:
+    with started(hold, store_url) as (worker, said), Store.open(store_url) as store:
         assert said.recv() == "held"
         alive = store.begin_run("ev", ARMS)
         assert alive.interrupted == 0
@@ -78,8 +77,8 @@ def test_what_a_killed_run_had_claimed_is_counted_and_free(url):  # noqa: F811
         assert store.claim(after.id, wants) == [Claim.MINE] * 3 + [Claim.BUSY]
 
 
-def test_a_living_run_takes_over_what_a_killed_one_had_claimed(url):  # noqa: F811
-    with started(hold, url) as (worker, said), Store.open(url) as store:
+def test_a_living_run_takes_over_what_a_killed_one_had_claimed(store_url):
+    with started(hold, store_url) as (worker, said), Store.open(store_url) as store:
         assert said.recv() == "held"
         run = store.begin_run("ev", ARMS).id
         worker.kill()
@@ -89,18 +88,18 @@ def test_a_living_run_takes_over_what_a_killed_one_had_claimed(url):  # noqa: F8
         assert count(store, "claims") == 0
 
 
-def test_a_run_that_was_not_ended_is_found_and_counted(url):  # noqa: F811
-    with Store.open(url) as store:
+def test_a_run_that_was_not_ended_is_found_and_counted(store_url):
+    with Store.open(store_url) as store:
         store.claim(store.begin_run("ev", ARMS).id, [wanted(pair(1))])
-    with Store.open(url) as store:
+    with Store.open(store_url) as store:
         assert store.begin_run("ev", ARMS).interrupted == 1
         assert store.begin_run("ev", ARMS).interrupted == 0
 
 
-def test_a_run_on_another_host_is_dead_after_a_minute_of_silence(url):  # noqa: F811
+def test_a_run_on_another_host_is_dead_after_a_minute_of_silence(store_url):
     want = wanted(pair(1))
     runs = schema.runs
-    with Store.open(url) as store:
+    with Store.open(store_url) as store:
         far = store.begin_run("ev", ARMS).id
         here = store.begin_run("ev", ARMS).id
         store.claim(far, [want])

@@ -24,7 +24,9 @@ def command(files: tuple[Path, ...], store: str, as_json: bool) -> None:
     adjudge import records_a.jsonl.gz records_b.parquet --store judgments.db
     """
     for file in files:
-        _check(file)
+        # A bad row is refused before a store is made or locked.
+        for _ in counted(f"checking {file.name}", records.read(file)):
+            pass
     rows = []
     with Store.open(store) as opened:
         for file in files:
@@ -34,10 +36,3 @@ def command(files: tuple[Path, ...], store: str, as_json: bool) -> None:
                 click.echo(f"{file}: {added:,} records added, {there:,} were there already")
     if as_json:
         click.echo(msgspec.json.encode({"store": without_password(store), "files": rows}))
-
-
-def _check(file: Path) -> None:
-    """Read a file to its end, so that a bad row is refused before a store is made or locked. A pipe is read once."""
-    if file.is_file() or not file.exists():
-        for _ in counted(f"checking {file.name}", records.read(file)):
-            pass

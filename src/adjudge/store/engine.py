@@ -81,7 +81,8 @@ class Database:
         with self._faults(), self.engine.connect() as connection:
             driver = connection.connection.driver_connection
             assert driver is not None
-            return driver.execute(f"PRAGMA {text}").fetchone()[0]
+            answer = driver.execute(f"PRAGMA {text}").fetchone()
+            return answer and answer[0]
 
     def close(self) -> None:
         self.engine.dispose()
@@ -125,7 +126,7 @@ def without_password(ref: str) -> str:
         return ref
     try:
         url = sa.make_url(ref)
-    except exc.ArgumentError:
+    except (exc.ArgumentError, ValueError):
         return ref.partition("://")[0] + "://..."
     if "password" in url.query:
         url = url.update_query_dict({"password": "***"})
@@ -139,11 +140,9 @@ def _sqlite_code(error: BaseException | None) -> int:
 
 
 def _parse(url: str) -> URL:
-    if "://" not in url:
-        url = "sqlite:///" + url
     try:
-        parsed = sa.make_url(url)
-    except exc.ArgumentError:
+        parsed = sa.make_url(url) if "://" in url else URL.create("sqlite", database=url)
+    except (exc.ArgumentError, ValueError):
         raise StoreError(
             "the store's URL cannot be read; write FILE.db, sqlite:///FILE.db or postgresql://..."
         ) from None
