@@ -37,11 +37,11 @@ _TAGS = (
     r"|s|bos|eos|pad|unk|sop|eop|SYS)"
 )
 _CONTROLS = tuple(  # one pattern for each first character: the search for it is what makes them fast
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        r"/(?<![\w/<]/)(?=(?:no_?)?think\b)",
-        rf"<(?=\|[^<>\n]{{0,64}}\|>|\uff5c[^<>\n]{{0,64}}\uff5c>|{_TAGS}[ \t]{{0,4}}>)",
-        r"\[(?=/?(?:INST|THINK|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|gMASK)\])",
+    (first, re.compile(pattern, re.IGNORECASE))
+    for first, pattern in (
+        ("/", r"/(?<![\w/<]/)(?=(?:no_?)?think\b)"),
+        ("<", rf"<(?=\|[^<>\n]{{0,64}}\|>|\uff5c[^<>\n]{{0,64}}\uff5c>|{_TAGS}[ \t]{{0,4}}>)"),
+        ("[", r"\[(?=/?(?:INST|THINK|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|gMASK)\])"),
     )
 )
 _FENCE_LIKE = re.compile(r"<<<(?=[ \t]{0,4}/?(?:PROMPT|RESPONSE|RUBRIC|END)\b)", re.IGNORECASE)
@@ -50,6 +50,7 @@ _OPENING = r"\[\uff3b\u3010\u3014\u300c\U000e005b"
 _TWO_OPENINGS_ASCII = re.compile(r"\[(?:[^\w\[]|_)*\[", re.ASCII)
 _TWO_OPENINGS = re.compile(rf"[\u27e6\u301a]|[{_OPENING}](?:[^\w{_OPENING}]|_)*[{_OPENING}]")
 _THINK_TAG = re.compile(r"(?:think|thinking|thought)[^\w<>\[\]]{0,12}(?:[>\]\uff1e]|&gt|&#)", re.IGNORECASE)
+_THINK_WORD = re.compile("th(?:ink|ought)").search  # in small ASCII letters, where this finds nothing the tag does not
 _INVISIBLES = re.compile(f"[{_INVISIBLE}]")
 _LOOK_ALIKE: dict[int, str] = {
     ord(seen): meant
@@ -106,9 +107,10 @@ def defused(text: str) -> str:
     """
     if "[" in text:
         text = _MARK_LIKE.sub(r"[ [\1] ]", text)
-    for control in _CONTROLS:
-        text = control.sub(r"\g<0> ", text)
-    return _FENCE_LIKE.sub("<< <", text)
+    for first, control in _CONTROLS:
+        if first in text:
+            text = control.sub(r"\g<0> ", text)
+    return _FENCE_LIKE.sub("<< <", text) if "<<<" in text else text
 
 
 def foreign_labels(texts: Iterable[str]) -> frozenset[str]:
@@ -119,8 +121,10 @@ def foreign_labels(texts: Iterable[str]) -> frozenset[str]:
     """
     found: set[str] = set()
     for text in texts:
-        found.update(normal_label(m[1]) for m in _HIDDEN_MARK.finditer(_skeleton(text)))
-        if _THINK_TAG.search(text):
+        skeleton = _skeleton(text)
+        if skeleton:
+            found.update(normal_label(m[1]) for m in _HIDDEN_MARK.finditer(skeleton))
+        if (not text.isascii() or _THINK_WORD(text.lower())) and _THINK_TAG.search(text):
             found.add(THINK)
     return frozenset(found)
 

@@ -65,7 +65,9 @@ def repair_message(variables: dict[str, Any]) -> Message:
 
 
 def _render(template: jinja2.Template, variables: dict[str, Any]) -> str:
-    return template.render(variables, turn=_TURN)
+    # As Template.render does it, without copying the environment's globals for every prompt.
+    context = template.new_context({**_environment().globals, **variables, "turn": _TURN}, shared=True)
+    return "".join(template.root_render_func(context))
 
 
 @functools.cache
