@@ -294,6 +294,14 @@ def test_empty_batches_cost_nothing(store, run):
     assert list(store.records()) == []
 
 
+def test_a_run_that_is_over_buys_nothing_more(store, run):
+    store.end_run(run)
+    with pytest.raises(StoreError, match=rf"run {run} was not begun here, or is over; begin another"):
+        store.put(run, [bought(pair(1))])
+    with pytest.raises(StoreError, match=r"run 999 was not begun here"):
+        store.claim(999, [wanted(pair(1))])
+
+
 def test_batches_of_any_size_are_taken(store, run):
     many = [pair(i) for i in range(1700)]
     assert set(store.claim(run, [wanted(p) for p in many])) == {Claim.MINE}

@@ -5,6 +5,7 @@ the judgment. Whoever finds a row there leaves that judgment alone, unless the r
 """
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -17,6 +18,14 @@ from adjudge.store.values import Claim, Wanted
 
 # Arms of live runs come after the arms that a record was imported with.
 _LIVE_PLACE = 1 << 20
+
+
+class Run(NamedTuple):
+    """A run of judging. `places` orders its arms, by name, in records."""
+
+    id: int
+    evaluator: str
+    places: dict[str, int]
 
 
 def begin(connection: Connection, kind: str, evaluator: str | None = None, origin: str | None = None) -> int:
@@ -63,10 +72,6 @@ def end(connection: Connection, run_id: int, *, void: bool) -> None:
     connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(ended_ns=now_ns(connection)))
 
 
-def evaluator_of(connection: Connection, run_id: int) -> str:
-    return str(connection.execute(sa.select(runs.c.evaluator).where(runs.c.run_id == run_id)).scalar_one())
-
-
 def finished(connection: Connection, keys: Collection[str]) -> dict[str, int]:
     """The finished judgments among these keys: key -> judgment_id."""
     found = sa.select(judgments.c.final_key, judgments.c.judgment_id)
@@ -74,26 +79,26 @@ def finished(connection: Connection, keys: Collection[str]) -> dict[str, int]:
     return dict(connection.execute(found).all())
 
 
-def claim(connection: Connection, run_id: int, wanted: Sequence[Wanted], came_ns: int) -> list[Claim]:
+def claim(connection: Connection, run: Run, wanted: Sequence[Wanted], came_ns: int) -> list[Claim]:
     """One answer per wanted judgment, in order; the i-th pair came in at `came_ns` + i."""
     place = {w.key: came_ns + i for i, w in reversed(list(enumerate(wanted)))}
     done = finished(connection, place)
     rest = sorted(place.keys() - done.keys())
     mine: set[str] = set()
     if rest:
-        new = [{"key": key, "run_id": run_id, "came_ns": place[key]} for key in rest]
+        new = [{"key": key, "run_id": run.id, "came_ns": place[key]} for key in rest]
         insert_rows(connection, claims, new, "ON CONFLICT DO NOTHING")
         held = connection.execute(sa.select(claims).where(among(connection, claims.c.key, rest))).all()
-        mine = {row.key for row in held if row.run_id == run_id and row.came_ns == place[row.key]}
-        others = {row.key: row.run_id for row in held if row.run_id != run_id}
-        mine |= _take_over(connection, run_id, others, place) if others else set()
+        mine = {row.key for row in held if row.run_id == run.id and row.came_ns == place[row.key]}
+        others = {row.key: row.run_id for row in held if row.run_id != run.id}
+        mine |= _take_over(connection, run.id, others, place) if others else set()
         # Another run may have finished and given back its claim between the two looks; on SQLite none can.
         late = finished(connection, mine) if mine and is_postgresql(connection) else {}
         if late:
             connection.execute(sa.delete(claims).where(claims.c.key.in_(late)))
             mine -= late.keys()
             done |= late
-    _adopt(connection, run_id, {w: done[w.key] for w in wanted if w.key in done}, came_ns)
+    _adopt(connection, run, {w: done[w.key] for w in wanted if w.key in done}, came_ns)
     answers = []
     for want in wanted:
         if want.key in done:
@@ -129,15 +134,14 @@ def _dead(connection: Connection, run_ids: set[int]) -> set[int]:
     return {run_id for run_id, sign in signs.items() if not liveness.is_alive(sign, now)}
 
 
-def _adopt(connection: Connection, run_id: int, done: dict[Wanted, int], came_ns: int) -> None:
+def _adopt(connection: Connection, run: Run, done: dict[Wanted, int], came_ns: int) -> None:
     """Let finished judgments count for this run's evaluator and arm names, where they were bought under others."""
     if not done:
         return
-    evaluator = evaluator_of(connection, run_id)
     keys = {w.pair_key for w in done}
     standing = sa.select(records.c.pair_key, entries.c.arm, entries.c.judgment_id).join(entries)
     standing = standing.where(
-        records.c.evaluator == evaluator,
+        records.c.evaluator == run.evaluator,
         among(connection, records.c.pair_key, keys),
         records.c.current_id.is_not(None),
     )
@@ -151,14 +155,13 @@ def _adopt(connection: Connection, run_id: int, done: dict[Wanted, int], came_ns
         .mappings()
         .all()
     )
-    known = {row["pair_key"]: row for row in sorted(found, key=lambda row: row["evaluator"] == evaluator)}
+    known = {row["pair_key"]: row for row in sorted(found, key=lambda row: row["evaluator"] == run.evaluator)}
     arrivals = [Arrival(key, rows.read_pair(row), came_ns) for key, row in known.items()]
-    ids = keep_records(connection, evaluator, arrivals)
-    place = places(connection, evaluator)
+    ids = keep_records(connection, run.evaluator, arrivals)
     keep_entries(
         connection,
         [
-            {"record_id": ids[w.pair_key], "arm": w.arm, "place": place.get(w.arm, _LIVE_PLACE), "judgment_id": number}
+            {"record_id": ids[w.pair_key], "arm": w.arm, "place": run.places[w.arm], "judgment_id": number}
             for w, number in new.items()
         ],
     )

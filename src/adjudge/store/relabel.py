@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from adjudge.store.claims import evaluator_of
+from adjudge.store.claims import Run
 from adjudge.store.keep import Arrival, keep_records
 from adjudge.store.rows import HEADER, header
 from adjudge.store.schema import records
@@ -13,15 +13,14 @@ from adjudge.store.statements import among, batches
 from adjudge.types import Pair
 
 
-def relabel(connection: Connection, run_id: int, pairs: Sequence[Pair]) -> int:
+def relabel(connection: Connection, run: Run, pairs: Sequence[Pair]) -> int:
     """Bring the headers of the evaluator's records of these pairs up to date; how many had changed."""
-    evaluator = evaluator_of(connection, run_id)
     changed = 0
     for part in batches(pairs):
         by_key = {pair.content_key(): pair for pair in part}
         columns = [records.c[name] for name in ("pair_key", "came_ns", *HEADER)]
         standing = sa.select(*columns).where(
-            records.c.evaluator == evaluator, among(connection, records.c.pair_key, by_key)
+            records.c.evaluator == run.evaluator, among(connection, records.c.pair_key, by_key)
         )
         stale = [
             Arrival(row.pair_key, by_key[row.pair_key], row.came_ns)
@@ -29,6 +28,6 @@ def relabel(connection: Connection, run_id: int, pairs: Sequence[Pair]) -> int:
             if header(by_key[row.pair_key]) != {name: getattr(row, name) for name in HEADER}
         ]
         if stale:
-            keep_records(connection, evaluator, stale)
+            keep_records(connection, run.evaluator, stale)
         changed += len(stale)
     return changed

@@ -32,7 +32,7 @@ class Store(AbstractContextManager["Store"]):
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._open_runs: set[int] = set()
+        self._runs: dict[int, claims.Run] = {}
         self._came_ns = 0
 
     @classmethod
@@ -52,10 +52,10 @@ class Store(AbstractContextManager["Store"]):
     def close(self) -> None:
         """Let go of the database. Runs that were not ended leave their claims for the next run to find and count."""
         try:
-            for run_id in sorted(self._open_runs):
+            for run_id in self._runs:
                 self._end(run_id, void=True)
         finally:
-            self._open_runs.clear()
+            self._runs.clear()
             self._database.close()
 
     def __enter__(self) -> Self:
@@ -71,14 +71,15 @@ class Store(AbstractContextManager["Store"]):
     def begin_run(self, evaluator: str, arms: dict[str, tuple[str, str]]) -> RunInfo:
         """Register a living run. `arms`: arm_key -> (arm name, definition as JSON without secrets)."""
 
-        def work(connection: sa.Connection) -> RunInfo:
+        def work(connection: sa.Connection) -> tuple[claims.Run, int]:
             interrupted = claims.clear_dead(connection)
             claims.keep_arms(connection, evaluator, arms)
-            return RunInfo(claims.begin(connection, "judge", evaluator=evaluator), interrupted)
+            run_id = claims.begin(connection, "judge", evaluator=evaluator)
+            return claims.Run(run_id, evaluator, claims.places(connection, evaluator)), interrupted
 
-        info = self._database.write(work)
-        self._open_runs.add(info.id)
-        return info
+        run, interrupted = self._database.write(work)
+        self._runs[run.id] = run
+        return RunInfo(run.id, interrupted)
 
     def heartbeat(self, run_id: int) -> None:
         """Say that the run lives; claims of a run silent for 60 s, or whose process is gone on this host, are void."""
@@ -93,8 +94,8 @@ class Store(AbstractContextManager["Store"]):
         """
         if not wanted:
             return []
-        came_ns = self._next_places(len(wanted))
-        return self._database.write(lambda c: claims.claim(c, run_id, wanted, came_ns))
+        run, came_ns = self._run(run_id), self._next_places(len(wanted))
+        return self._database.write(lambda c: claims.claim(c, run, wanted, came_ns))
 
     def put(self, run_id: int, bought: Sequence[Bought]) -> None:
         """Write judgments with their calls and cost and give back their claims, in one transaction.
@@ -102,8 +103,8 @@ class Store(AbstractContextManager["Store"]):
         A second finished judgment of the same key never counts (its spend does).
         """
         if bought:
-            came_ns = self._next_places(len(bought))
-            self._database.write(lambda c: writing.put(c, run_id, bought, came_ns))
+            run, came_ns = self._run(run_id), self._next_places(len(bought))
+            self._database.write(lambda c: writing.put(c, run, bought, came_ns))
 
     def release(self, run_id: int, keys: Sequence[str]) -> None:
         """Give back claims of what was not bought."""
@@ -119,12 +120,15 @@ class Store(AbstractContextManager["Store"]):
     def relabel(self, run_id: int, pairs: Sequence[Pair]) -> int:
         """Bring gold, domain, source and meta of this evaluator's records of these pairs up to date, where the texts
         are the same; how many had changed. For pairs whose judgments are done: `put` does it for what is bought."""
-        return self._database.write(lambda c: relabel.relabel(c, run_id, pairs)) if pairs else 0
+        if not pairs:
+            return 0
+        run = self._run(run_id)
+        return self._database.write(lambda c: relabel.relabel(c, run, pairs))
 
     def end_run(self, run_id: int) -> None:
         """The run is over; what it still claimed is given back."""
         self._end(run_id, void=False)
-        self._open_runs.discard(run_id)
+        self._runs.pop(run_id, None)
 
     # -- rubrics written by a rubric arm, kept by key
 
@@ -181,6 +185,11 @@ class Store(AbstractContextManager["Store"]):
 
     def _end(self, run_id: int, *, void: bool) -> None:
         self._database.write(lambda c: claims.end(c, run_id, void=void))
+
+    def _run(self, run_id: int) -> claims.Run:
+        if run_id not in self._runs:
+            raise self._database.error(f"run {run_id} was not begun here, or is over; begin another")
+        return self._runs[run_id]
 
     def _next_places(self, count: int) -> int:
         """The first of `count` places after all that this store gave out before: the clock, where it is ahead."""

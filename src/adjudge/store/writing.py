@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adjudge.store import rows, schema
-from adjudge.store.claims import evaluator_of, finished, places
+from adjudge.store.claims import Run, finished
 from adjudge.store.keep import Arrival, keep_entries, keep_pairs, keep_records, reserve_judgments
 from adjudge.store.schema import claims, judgments, runs
 from adjudge.store.statements import among, insert_rows
@@ -16,23 +16,21 @@ from adjudge.types import Call, Judgment, Outcome
 SPEND = ("judgments", "calls", "prompt_tokens", "output_tokens", "cost_usd", "unpriced_calls", "unmetered_calls")
 
 
-def put(connection: Connection, run_id: int, bought: Sequence[Bought], came_ns: int) -> None:
+def put(connection: Connection, run: Run, bought: Sequence[Bought], came_ns: int) -> None:
     """Write judgments and give back their claims. `came_ns` orders those that were not claimed."""
-    evaluator = evaluator_of(connection, run_id)
     keys = list({b.wanted.key for b in bought})
-    giving = sa.delete(claims).where(claims.c.run_id == run_id, among(connection, claims.c.key, keys))
+    giving = sa.delete(claims).where(claims.c.run_id == run.id, among(connection, claims.c.key, keys))
     came = dict(connection.execute(giving.returning(claims.c.key, claims.c.came_ns)).all())
     keep_pairs(connection, {b.wanted.pair_key: b.pair for b in bought})
     arrivals = [Arrival(b.wanted.pair_key, b.pair, came.get(b.wanted.key, came_ns + i)) for i, b in enumerate(bought)]
-    ids = keep_records(connection, evaluator, sorted(arrivals, key=lambda a: -a.came_ns))
-    place = places(connection, evaluator)
+    ids = keep_records(connection, run.evaluator, sorted(arrivals, key=lambda a: -a.came_ns))
     final = finished(connection, keys)
     new, new_calls, new_entries = [], [], {}
     for judgment_id, (wanted, _, judgment) in zip(reserve_judgments(connection, len(bought)), bought, strict=True):
         row = rows.judgment_row(judgment)
         row.update(
             judgment_id=judgment_id,
-            run_id=run_id,
+            run_id=run.id,
             key=wanted.key,
             final_key=None,
             arm_key=wanted.arm_key,
@@ -47,7 +45,7 @@ def put(connection: Connection, run_id: int, bought: Sequence[Bought], came_ns: 
         new_entries[entry] = {
             "record_id": entry[0],
             "arm": wanted.arm,
-            "place": place.get(wanted.arm, 0),
+            "place": run.places[wanted.arm],
             "judgment_id": final.get(wanted.key, judgment_id),
         }
     insert_rows(connection, judgments, new)
@@ -56,7 +54,7 @@ def put(connection: Connection, run_id: int, bought: Sequence[Bought], came_ns: 
     spent = total([spend_of(b.judgment) for b in bought])
     connection.execute(
         sa.update(runs)
-        .where(runs.c.run_id == run_id)
+        .where(runs.c.run_id == run.id)
         .values({runs.c[name]: runs.c[name] + getattr(spent, name) for name in SPEND})
     )
 
