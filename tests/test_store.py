@@ -235,8 +235,9 @@ def test_a_judgment_counts_under_every_name_it_was_wanted_by(store, run):
     assert store.spend(renamed).judgments == 0
 
 
-def test_of_two_texts_under_one_id_the_one_wanted_last_counts(store, run):
-    old, new = pair(1), pair(1, prompt="mended")
+@pytest.mark.parametrize("name", ["p1", "\0 \x10", "\x100"])
+def test_of_two_texts_under_one_id_the_one_wanted_last_counts(store, run, name):
+    old, new = pair(1, id=name), pair(1, id=name, prompt="mended")
     store.put(run, [bought(old, judgment(Outcome.A))])
     store.put(run, [bought(new, judgment(Outcome.B))])
     [record] = store.records()

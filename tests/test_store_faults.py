@@ -6,6 +6,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -14,8 +15,8 @@ from alembic.script import ScriptDirectory
 
 from adjudge.errors import MissingExtra, StoreError
 from adjudge.store import engine, migrate, schema
-from adjudge.store.claims import finished
 from adjudge.store.store import Store
+from adjudge.types import Record
 
 from .stored import ARMS, bought, count, judgment, pair, wanted
 
@@ -260,15 +261,27 @@ def test_opening_a_store_that_is_up_to_date_loads_no_migration_tool(path):
 # -- what must be found by an index
 
 
-def test_keys_are_found_by_index_however_many_judgments_there_are(path):
-    with Store.open(str(path)) as store, store._database.engine.connect() as connection:
-        finished(connection, ["a", "b"])
-        seen: list[str] = []
-
-        def keep(conn, cursor, statement, *_):
-            seen.append(statement)
-
-        sa.event.listen(connection, "before_cursor_execute", keep)
-        finished(connection, [wanted(pair(1)).key])
-        plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + seen[0].replace("?", "'[]'")).all()
-    assert plan[0].detail == "SEARCH judgments USING COVERING INDEX sqlite_autoindex_judgments_1 (final_key=?)"
+def test_nothing_is_searched_through_however_many_judgments_there_are(path):
+    seen: list[str] = []
+    one = Record(pair=pair(1), evaluator="old", judgments={"x": msgspec.structs.replace(judgment(), arm="x")})
+    with Store.open(str(path)) as store:
+        store.import_records([one], "r")
+        run = store.begin_run("ev", ARMS).id
+        sa.event.listen(store._database.engine, "before_cursor_execute", lambda *args: seen.append(args[2]))
+        store.claim(run, [wanted(pair(1)), wanted(pair(2))])
+        store.put(run, [bought(pair(1)), bought(pair(2))])
+        store.claim(run, [wanted(pair(1))])
+        renamed = store.begin_run("new name", {"key-plain": ("cheap", "{}")}).id
+        store.claim(renamed, [wanted(pair(1), "key-plain", "cheap")])
+        store.relabel(renamed, [pair(1, gold="B")])
+        store.import_records([one], "r")
+        with store._database.read() as connection:
+            plans = {
+                row.detail
+                for statement in {s for s in seen if s.startswith(("SELECT", "UPDATE", "DELETE"))}
+                for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, ("[]",) * statement.count("?"))
+            }
+    scans = {plan for plan in plans if plan.startswith("SCAN") and "VIRTUAL TABLE" not in plan}
+    small = {"SCAN arms", "SCAN claims USING COVERING INDEX ix_claims_run_id"}  # a few rows; what is in flight
+    assert {plan.split(" USING TEMP")[0] for plan in scans} <= small, scans
+    assert len(plans) > 10

@@ -70,7 +70,7 @@ def _check_texts(connection: Connection, new: dict[str, Pair]) -> None:
     by_id: dict[str, Pair] = {}
     for pair in new.values():
         _compare_texts(by_id.setdefault(pair.id, pair), pair)
-    identity = sa.select(pairs.c.key, pairs.c.id).where(pairs.c.id.in_(list(by_id)))
+    identity = sa.select(pairs.c.key, pairs.c.id).where(among(connection, pairs.c.id, by_id))
     other = [key for key, _ in connection.execute(identity) if key not in new]
     if other:
         for row in connection.execute(sa.select(pairs).where(among(connection, pairs.c.key, other))).mappings():
@@ -89,7 +89,8 @@ def _missing(connection: Connection, batch: list[Record], keys: list[str]) -> li
     """What of the batch is not in the store. Raises StoreError where the two contradict each other."""
     columns = [records.c[name] for name in ("record_id", "evaluator", "pair_key", "current_id", *rows.HEADER)]
     standing = sa.select(*columns).where(
-        records.c.evaluator.in_({r.evaluator for r in batch}), records.c.current_id.in_([r.pair.id for r in batch])
+        among(connection, records.c.evaluator, {r.evaluator for r in batch}),
+        among(connection, records.c.current_id, {r.pair.id for r in batch}),
     )
     known = {(row.current_id, row.evaluator): row for row in connection.execute(standing).all()}
     bought = judged(connection, [row.record_id for row in known.values()]) if known else {}

@@ -46,7 +46,7 @@ records = sa.Table(
     sa.Column("gold", sa.Text),
     sa.Column("gold_index", sa.Text),  # JSON: null in the database is "not a best-of-n", `null` in JSON is "not known"
     sa.Column("meta", Words),  # JSON object
-    sa.UniqueConstraint("evaluator", "pair_key", name="records_pair"),
+    sa.UniqueConstraint("pair_key", "evaluator", name="records_pair"),
     sa.UniqueConstraint("evaluator", "current_id", name="records_current"),
     sa.Index("records_came", "came_ns", "record_id"),
 )

@@ -40,7 +40,7 @@ def _pairs_and_records() -> None:
         sa.Column("gold", sa.Text),
         sa.Column("gold_index", sa.Text),
         sa.Column("meta", Words),
-        sa.UniqueConstraint("evaluator", "pair_key", name="records_pair"),
+        sa.UniqueConstraint("pair_key", "evaluator", name="records_pair"),
         sa.UniqueConstraint("evaluator", "current_id", name="records_current"),
     )
     op.create_index("records_came", "records", ["came_ns", "record_id"])
