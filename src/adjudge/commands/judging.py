@@ -160,13 +160,16 @@ def duration(seconds: float) -> str:
 def closing_lines(summary: Summary) -> list[str]:
     """What a run did, in a few plain lines."""
     spend = summary.spend
-    first = f"{summary.bought:,} judgments bought in {duration(summary.seconds)}"
+    bought = summary.bought - summary.not_bought
+    first = f"{bought:,} judgments bought in {duration(summary.seconds)}"
     if summary.skipped:
         first += f", {summary.skipped:,} were in the store"
     lines = [first + "."]
-    none = [f"{n:,} {o}" for o, n in summary.outcomes.items() if not o.is_verdict and n]
-    verdicts = sum(n for o, n in summary.outcomes.items() if o.is_verdict)
-    if summary.bought:
+    counts = dict(summary.outcomes)
+    counts[Outcome.FAILED] = counts.get(Outcome.FAILED, 0) - summary.not_bought
+    none = [f"{n:,} {o}" for o, n in counts.items() if not o.is_verdict and n]
+    verdicts = sum(n for o, n in counts.items() if o.is_verdict)
+    if bought:
         ties = summary.outcomes.get(Outcome.TIE, 0)
         without = f"; without a verdict: {', '.join(sorted(none))}" if none else "; none without a verdict"
         lines.append(f"{verdicts:,} verdicts ({ties:,} ties or split orders){without}.")

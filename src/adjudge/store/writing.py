@@ -65,7 +65,7 @@ def spend_of(judgment: Judgment) -> Spend:
         return Spend(1, 0, 0, 0, judgment.cost_usd or 0.0, 0, 0)
     calls, prompt_tokens, output_tokens, cost_usd, unpriced, unmetered = 0, 0, 0, 0.0, 0, 0
     for call in judgment.calls:
-        calls += 1
+        calls += call.attempts > 0  # a kept rubric, and what the cap left unasked, are no calls
         if call.usage is not None:
             prompt_tokens += call.usage.prompt_tokens
             output_tokens += call.usage.output_tokens
