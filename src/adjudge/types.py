@@ -1,6 +1,7 @@
 """The values that pass between the stages: pairs go in, judgments with their cost come out.
 
-Everything here is frozen. Axes and units: token counts are tokens, money is US dollars, times are seconds.
+Everything here is frozen. Axes and units: token counts are tokens, money is US dollars, times are seconds. What passes
+by the million is kept from the garbage collector (`gc=False`): values of texts and numbers cannot form cycles.
 """
 
 import hashlib
@@ -42,7 +43,7 @@ _VERDICTS = frozenset({Outcome.A, Outcome.B, Outcome.TIE})
 _SWAP = {Outcome.A: Outcome.B, Outcome.B: Outcome.A}
 
 
-class Pair(msgspec.Struct, frozen=True, kw_only=True):
+class Pair(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """Two responses to one prompt, and the preferred one where it is known.
 
     A best-of-n instance is a Pair too: `responses` holds its n texts, `response_a` and `response_b` are None, side A or
@@ -93,7 +94,7 @@ def drawn_side(pair_id: str, seed: int = 0) -> Side:
     return "A" if hashlib.blake2b(f"{seed}:{pair_id}".encode(), digest_size=1).digest()[0] & 1 else "B"
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, gc=False, frozen=True):
     """Tokens as the server billed them. Cached tokens are part of the prompt, reasoning tokens part of the output."""
 
     prompt_tokens: int = 0
@@ -136,7 +137,7 @@ class Message(NamedTuple):
     content: str
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class Ask(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One question for a backend, and its address within the judgment (a replay finds its answer by it).
 
     `body` holds the request fields beside the messages (model, temperature, max_tokens, ...). `choices` are the strings
@@ -159,7 +160,7 @@ class TokenChance(NamedTuple):
     logprob: float
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class Reply(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """What came back for one Ask, after all retries.
 
     `error` is set when no usable reply came; text and reasoning are then whatever was read. `usage` is None when the
@@ -182,7 +183,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     recorded: Outcome | None = None
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class Call(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One Ask with its Reply as it is kept, read and priced. `value` is a rating where the call was one."""
 
     kind: AskKind
@@ -205,7 +206,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class Judgment(msgspec.Struct, frozen=True, kw_only=True):
+class Judgment(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One arm's outcome on one pair, with what it cost.
 
     `ab` is the outcome when a was shown first, `ba` when b was; None: not run in that order. Both are named after the
@@ -266,7 +267,7 @@ class Judgment(msgspec.Struct, frozen=True, kw_only=True):
         return self.ab == self.ba
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A pair with the judgments of one evaluator (a judge model or a family of them), by arm name."""
 
     pair: Pair

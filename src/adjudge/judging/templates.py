@@ -37,12 +37,14 @@ _BUILTIN: dict[Protocol | str, str] = {
     "repair": "repair.jinja",
 }
 _TURN = f"\x00turn {secrets.token_hex(8)}\x00"  # no text can hold it: it is drawn after they were written
+_PLACE = f"\x00place {secrets.token_hex(8)}\x00"
+_TEXTS = ("prompt", "rubric", "response_a", "response_b", "response")
 
 
 def messages(arm: Arm, settings: Settings, variables: dict[str, Any]) -> tuple[Message, ...]:
     """The messages of an arm's prompt. Raises ConfigError (arm, file, line) where the template fails."""
     if arm.prompt == BUILTIN_PROMPT:
-        text = _render(_builtin(_BUILTIN[arm.protocol]), variables)
+        text = _filled(_BUILTIN[arm.protocol], variables)
     else:
         where = f"arms.{arm.name}: prompt {arm.prompt!r}"
         if arm.prompt not in settings.texts:
@@ -62,6 +64,22 @@ def messages(arm: Arm, settings: Settings, variables: dict[str, Any]) -> tuple[M
 def repair_message(variables: dict[str, Any]) -> Message:
     """What is said to a judge whose answer could not be read."""
     return Message("user", _render(_builtin(_BUILTIN["repair"]), variables).strip())
+
+
+def _filled(name: str, variables: dict[str, Any]) -> str:
+    """A built-in prompt: all it does with a pair's texts is place them, so one rendering serves all pairs."""
+    texts = {key: text for key in _TEXTS if (text := variables.get(key))}
+    fixed = tuple((key, value) for key, value in variables.items() if key not in texts)
+    if variables["code"] or "responses" in variables:
+        return _render(_builtin(name), variables)
+    return "".join([texts[part] if i % 2 else part for i, part in enumerate(_parts(name, tuple(texts), fixed))])
+
+
+@functools.lru_cache(maxsize=256)
+def _parts(name: str, places: tuple[str, ...], fixed: tuple[tuple[str, Any], ...]) -> list[str]:
+    """A built-in prompt as words, name of a text, words, name of a text, ..., words."""
+    text = _render(_builtin(name), dict(fixed) | {place: f"{_PLACE}{place}{_PLACE}" for place in places})
+    return text.split(_PLACE)
 
 
 def _render(template: jinja2.Template, variables: dict[str, Any]) -> str:
