@@ -145,7 +145,7 @@ def _adopt(connection: Connection, run: Run, done: dict[Wanted, int], came_ns: i
         among(connection, records.c.pair_key, keys),
         records.c.current_id.is_not(None),
     )
-    linked = {(pair_key, arm): number for pair_key, arm, number in connection.execute(standing)}
+    linked = {(pair_key, arm): number for pair_key, arm, number in connection.execute(standing).all()}
     new = {w: number for w, number in done.items() if linked.get((w.pair_key, w.arm)) != number}
     if not new:
         return

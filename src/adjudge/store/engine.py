@@ -162,6 +162,8 @@ def _sqlite(url: URL) -> Engine:
     @sa.event.listens_for(engine, "connect")
     def _connected(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA cache_size = -65536")  # KiB: the indexes of keys are hit at random
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages of 4 KiB
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -26,9 +26,10 @@ def among(connection: Connection, column: sa.ColumnElement[Any], values: Collect
     """
     if is_postgresql(connection):
         return column == sa.any_(sa.literal(list(values), postgresql.ARRAY(column.type)))
-    if any(isinstance(value, str) and "\0" in value for value in values):
+    text = msgspec.json.encode(list(values)).decode()
+    if "\\u0000" in text:
         return column.in_(list(values))
-    given = sa.func.json_each(msgspec.json.encode(list(values)).decode()).table_valued("value")
+    given = sa.func.json_each(text).table_valued("value")
     return column.in_(sa.select(given.c.value))
 
 
