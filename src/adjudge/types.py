@@ -251,13 +251,13 @@ class Judgment(msgspec.Struct, gc=False, frozen=True, kw_only=True):
         >>> Judgment(arm="x", ab=Outcome.A, ba=Outcome.TRUNCATED).outcome
         <Outcome.TRUNCATED: 'truncated'>
         """
-        ran = set(self.orders)
-        if not ran:
-            return Outcome.FAILED
+        if self.ba is None or self.ab is None or self.ab == self.ba:
+            return self.ab or self.ba or Outcome.FAILED
+        ran = {self.ab, self.ba}
         for bad in (Outcome.FAILED, Outcome.REFUSED, Outcome.TRUNCATED, Outcome.UNREAD):
             if bad in ran:
                 return bad
-        return ran.pop() if len(ran) == 1 else Outcome.TIE
+        return Outcome.TIE
 
     @property
     def consistent(self) -> bool | None:

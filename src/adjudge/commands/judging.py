@@ -12,6 +12,7 @@ from rich.progress import Progress as Bar
 
 from adjudge.config import Arm, Settings
 from adjudge.judging.backends.base import Backend, open_backend
+from adjudge.judging.collector import rare_collections
 from adjudge.judging.progress import Progress, Summary
 from adjudge.judging.run import reachable, run
 from adjudge.store.store import Store
@@ -44,7 +45,7 @@ def judge_pairs(
 
     A first Ctrl-C lets what is in flight finish; a second gives it up (KeyboardInterrupt). Raises what `run` raises.
     """
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
+    with rare_collections(), asyncio.Runner(loop_factory=_new_loop) as runner:
         return runner.run(_judge(pairs, arms, settings, store, concurrency, cap_usd))
 
 

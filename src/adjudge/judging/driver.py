@@ -40,12 +40,13 @@ class Driver:
             asks = next(talk)
             while True:
                 answers = await self._answers(pair, asks)
-                paid = paid or any(map(_is_paid, answers))
-                not_bought = not_bought or any(isinstance(a, Spent) for a in answers)
-                shut = next((a for a in answers if isinstance(a, Shut)), None)
-                if shut and not paid:
-                    raise shut
-                asks = talk.send(tuple(a if isinstance(a, Reply) else _unasked(a) for a in answers))
+                replies = tuple(a if isinstance(a, Reply) else _unasked(a) for a in answers)
+                paid = paid or any(r.unmetered_calls or (r.attempts and r.usage) for r in replies)
+                for over in answers:
+                    if isinstance(over, Shut) and not paid:
+                        raise over
+                    not_bought = not_bought or isinstance(over, Spent)
+                asks = talk.send(replies)
         except StopIteration as end:
             return Driven(end.value, not_bought)
 
@@ -78,12 +79,6 @@ async def cancelled(tasks: Sequence[asyncio.Future[Any]]) -> None:
         task.cancel()
     if left:
         await asyncio.wait(left)
-
-
-def _is_paid(answer: Reply | Shut | Spent) -> bool:
-    return isinstance(answer, Reply) and (
-        (answer.attempts > 0 and answer.usage is not None) or answer.unmetered_calls > 0
-    )
 
 
 def _unasked(over: Shut | Spent) -> Reply:

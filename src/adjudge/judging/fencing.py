@@ -12,7 +12,9 @@ Whoever writes a response writes for the judge too. Three things keep that text 
   they cannot be quotes.
 """
 
+import hashlib
 import html
+import itertools
 import re
 import secrets
 import unicodedata
@@ -72,8 +74,16 @@ THINK = "</THINK>"
 
 
 def nonce() -> str:
-    """12 hex digits that nobody who wrote a judged text can know."""
-    return secrets.token_hex(6)
+    """12 hex digits that nobody who wrote a judged text can know: a count under a secret of this process.
+
+    No system call, unlike a random draw: each of those gives the interpreter's lock away, which a busy event loop then
+    has to wait for.
+    """
+    return hashlib.blake2b(next(_COUNT).to_bytes(8, "big"), digest_size=6, key=_SECRET).hexdigest()
+
+
+_SECRET = secrets.token_bytes(32)
+_COUNT = itertools.count()
 
 
 def fresh(mark: Callable[[], str], texts: Sequence[str]) -> str:

@@ -76,11 +76,14 @@ class Writer:
         self._enough = asyncio.Event()
         self._room = asyncio.Event()
 
-    async def add(self, bought: Bought) -> None:
-        """Hand over a judgment; waits while the store is far behind, so that memory stays flat."""
+    async def room(self) -> None:
+        """Wait while the store is far behind, so that memory stays flat."""
         while len(self._pending) >= 4 * WRITE_AT_ONCE:
             self._room.clear()
             await self._room.wait()
+
+    def add(self, bought: Bought) -> None:
+        """Hand over a judgment."""
         self._pending.append(bought)
         self._some.set()
         if len(self._pending) >= WRITE_AT_ONCE:

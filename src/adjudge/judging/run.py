@@ -169,8 +169,9 @@ class _Buying:
             except Shut:
                 self.unbought.append(job.wanted.key)
                 continue
-            await self.writer.add(Bought(job.wanted, job.pair, judgment))
+            self.writer.add(Bought(job.wanted, job.pair, judgment))
             self.tally.add(judgment, not_bought=not_bought)
+            await self.writer.room()
 
     async def _heartbeat(self) -> None:
         while True:
