@@ -171,6 +171,7 @@ def test_spend_is_the_sum_over_runs_and_never_counts_the_unknown_as_free(store, 
         call(cost_usd=None, usage=None),  # the server did not say
         call(cost_usd=None, usage=None, error="cut off", unmetered_calls=2),  # may have been billed
         call(cost_usd=None, usage=None, error="429 at every attempt"),  # surely was not
+        call(cost_usd=None, usage=Usage(), attempts=0),  # was not asked: a rubric that was kept
     )
     store.put(run, [bought(pair(1), judgment(calls=asked))])
     assert store.spend(run) == Spend(1, 5, 8, 4, 0.5, 3, 2)
@@ -233,6 +234,44 @@ def test_a_judgment_counts_under_every_name_it_was_wanted_by(store, run):
     assert list(get(store)["p1"]) == ["plain"]
     assert store.evaluators() == ["ev", "new name"]
     assert store.spend(renamed).judgments == 0
+
+
+def test_adopted_judgments_stand_in_the_order_in_which_they_were_wanted(store, run):
+    pairs = [pair(i) for i in range(20)]
+    store.put(run, [bought(p, arm_key=key) for p in pairs for key in ARMS])
+    order = [pairs[i] for i in (7, 3, 19, 0, 11, 2)]
+    renamed = store.begin_run("new name", ARMS).id
+    assert set(store.claim(renamed, [wanted(p, key) for p in order for key in ARMS])) == {Claim.DONE}
+    assert [r.pair for r in store.records("new name")] == order
+    assert all(list(r.judgments) == ["plain", "think"] for r in store.records("new name"))
+
+
+def test_two_texts_under_one_id_in_one_batch_end_with_the_one_that_came_last(store, run):
+    old, new = pair(1), pair(1, prompt="mended")
+    store.claim(run, [wanted(old), wanted(new)])
+    store.put(run, [bought(new), bought(old)])
+    assert [r.pair for r in store.records()] == [new]
+
+
+@pytest.mark.postgres
+def test_what_another_run_finished_between_two_looks_is_not_bought_again(postgres, monkeypatch):
+    from adjudge.store import claims
+
+    really, looks = claims.finished, []
+
+    def finished(connection, keys):
+        looks.append(keys)
+        if len(looks) == 1:  # after this look, and before the claims are written, the other run is done
+            other.put(first, [bought(pair(1))])
+            return {}
+        return really(connection, keys)
+
+    with Store.open(postgres) as store, Store.open(postgres) as other:
+        first, second = other.begin_run("ev", ARMS).id, store.begin_run("ev", ARMS).id
+        monkeypatch.setattr(claims, "finished", finished)
+        assert store.claim(second, [wanted(pair(1)), wanted(pair(2))]) == [Claim.DONE, Claim.MINE]
+        assert len(looks) == 2
+        assert count(store, "claims") == 1
 
 
 @pytest.mark.parametrize("name", ["p1", "\0 \x10", "\x100"])

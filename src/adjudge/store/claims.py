@@ -62,7 +62,7 @@ def clear_dead(connection: Connection) -> int:
     """Delete the claims of dead runs; how many there were."""
     holders = set(connection.execute(sa.select(claims.c.run_id).distinct()).scalars())
     dead = _dead(connection, holders)
-    return connection.execute(sa.delete(claims).where(claims.c.run_id.in_(dead))).rowcount if dead else 0
+    return connection.execute(sa.delete(claims).where(claims.c.run_id.in_(list(dead)))).rowcount if dead else 0
 
 
 def end(connection: Connection, run_id: int, *, void: bool) -> None:
@@ -95,10 +95,10 @@ def claim(connection: Connection, run: Run, wanted: Sequence[Wanted], came_ns: i
         # Another run may have finished and given back its claim between the two looks; on SQLite none can.
         late = finished(connection, mine) if mine and is_postgresql(connection) else {}
         if late:
-            connection.execute(sa.delete(claims).where(claims.c.key.in_(late)))
+            connection.execute(sa.delete(claims).where(claims.c.key.in_(list(late))))
             mine -= late.keys()
             done |= late
-    _adopt(connection, run, {w: done[w.key] for w in wanted if w.key in done}, came_ns)
+    _adopt(connection, run, {w: done[w.key] for w in wanted if w.key in done}, place)
     answers = []
     for want in wanted:
         if want.key in done:
@@ -114,7 +114,7 @@ def _take_over(connection: Connection, run_id: int, others: dict[str, int], plac
     dead = _dead(connection, set(others.values()))
     taken = set()
     for key in sorted(key for key, holder in others.items() if holder in dead):
-        taking = sa.update(claims).where(claims.c.key == key, claims.c.run_id.in_(dead))
+        taking = sa.update(claims).where(claims.c.key == key, claims.c.run_id.in_(list(dead)))
         if connection.execute(taking.values(run_id=run_id, came_ns=place[key])).rowcount:
             taken.add(key)
     return taken
@@ -124,7 +124,7 @@ def _dead(connection: Connection, run_ids: set[int]) -> set[int]:
     if not run_ids:
         return set()
     now = now_ns(connection)
-    found = connection.execute(sa.select(runs).where(runs.c.run_id.in_(run_ids))).all()
+    found = connection.execute(sa.select(runs).where(runs.c.run_id.in_(list(run_ids)))).all()
     signs = {
         row.run_id: liveness.Sign(
             liveness.Process(row.host, row.pid, row.process_started), row.heartbeat_ns, row.ended_ns is not None
@@ -134,15 +134,15 @@ def _dead(connection: Connection, run_ids: set[int]) -> set[int]:
     return {run_id for run_id, sign in signs.items() if not liveness.is_alive(sign, now)}
 
 
-def _adopt(connection: Connection, run: Run, done: dict[Wanted, int], came_ns: int) -> None:
+def _adopt(connection: Connection, run: Run, done: dict[Wanted, int], place: dict[str, int]) -> None:
     """Let finished judgments count for this run's evaluator and arm names, where they were bought under others."""
     if not done:
         return
-    keys = {w.pair_key for w in done}
+    first = {w.pair_key: place[w.key] for w in reversed(done)}
     standing = sa.select(records.c.pair_key, entries.c.arm, entries.c.judgment_id).join(entries)
     standing = standing.where(
         records.c.evaluator == run.evaluator,
-        among(connection, records.c.pair_key, keys),
+        among(connection, records.c.pair_key, first),
         records.c.current_id.is_not(None),
     )
     linked = {(pair_key, arm): number for pair_key, arm, number in connection.execute(standing).all()}
@@ -150,13 +150,10 @@ def _adopt(connection: Connection, run: Run, done: dict[Wanted, int], came_ns: i
     if not new:
         return
     said = sa.select(records, pairs.c.id, pairs.c.rubric).join(pairs)
-    found = (
-        connection.execute(said.where(among(connection, records.c.pair_key, {w.pair_key for w in new})))
-        .mappings()
-        .all()
-    )
+    said = said.where(among(connection, records.c.pair_key, {w.pair_key for w in new}))
+    found = connection.execute(said).mappings().all()
     known = {row["pair_key"]: row for row in sorted(found, key=lambda row: row["evaluator"] == run.evaluator)}
-    arrivals = [Arrival(key, rows.read_pair(row), came_ns) for key, row in known.items()]
+    arrivals = [Arrival(key, rows.read_pair(row), first[key]) for key, row in known.items()]
     ids = keep_records(connection, run.evaluator, arrivals)
     keep_entries(
         connection,

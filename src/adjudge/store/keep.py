@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -38,20 +39,23 @@ def keep_pairs(connection: Connection, pairs_by_key: Mapping[str, Pair]) -> None
 def keep_records(connection: Connection, evaluator: str, arrivals: Sequence[Arrival]) -> dict[str, int]:
     """The evaluator's records of these pairs, by pair key; added or brought up to date where need be.
 
-    What was said of a pair last counts, and so do the texts that came last under an id.
+    A pair stands where it came first. What was said of it last counts, and so do the texts that came last under an id.
     """
-    latest = {a.pair.id: a.key for a in arrivals}
-    wanted = {a.key: a for a in arrivals}
-    known = {row.pair_key: row for row in _select(connection, evaluator, list(wanted))}
+    first: dict[str, int] = {}
+    last: dict[str, Pair] = {}
+    texts: dict[str, str] = {}
+    for key, pair, came_ns in sorted(arrivals, key=attrgetter("came_ns")):
+        first.setdefault(key, came_ns)
+        last[key] = pair
+        texts[pair.id] = key
+    known = {row.pair_key: row for row in _select(connection, evaluator, list(first))}
     new, changed = [], []
-    for key, arrival in sorted(wanted.items()):
-        said = rows.header(arrival.pair)
-        current = arrival.pair.id if latest[arrival.pair.id] == key else None
+    for key, pair in sorted(last.items()):
+        said = rows.header(pair)
+        current = pair.id if texts[pair.id] == key else None
         row = known.get(key)
         if row is None:
-            new.append(
-                {"evaluator": evaluator, "pair_key": key, "came_ns": arrival.came_ns, "current_id": current, **said}
-            )
+            new.append({"evaluator": evaluator, "pair_key": key, "came_ns": first[key], "current_id": current, **said})
         elif (row.source, row.domain, row.gold, row.gold_index, row.meta) != tuple(said.values()) or (
             row.current_id is None and current is not None
         ):
@@ -62,7 +66,7 @@ def keep_records(connection: Connection, evaluator: str, arrivals: Sequence[Arri
     if changed:
         connection.execute(sa.update(records).where(records.c.record_id == sa.bindparam("the_id")), changed)
     insert_rows(connection, records, new, "ON CONFLICT (evaluator, pair_key) DO NOTHING")
-    return {row.pair_key: row.record_id for row in _select(connection, evaluator, list(wanted))}
+    return {row.pair_key: row.record_id for row in _select(connection, evaluator, list(first))}
 
 
 def keep_entries(connection: Connection, new: Sequence[Mapping[str, Any]]) -> None:

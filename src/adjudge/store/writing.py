@@ -23,7 +23,7 @@ def put(connection: Connection, run: Run, bought: Sequence[Bought], came_ns: int
     came = dict(connection.execute(giving.returning(claims.c.key, claims.c.came_ns)).all())
     keep_pairs(connection, {b.wanted.pair_key: b.pair for b in bought})
     arrivals = [Arrival(b.wanted.pair_key, b.pair, came.get(b.wanted.key, came_ns + i)) for i, b in enumerate(bought)]
-    ids = keep_records(connection, run.evaluator, sorted(arrivals, key=lambda a: -a.came_ns))
+    ids = keep_records(connection, run.evaluator, arrivals)
     final = finished(connection, keys)
     new, new_calls, new_entries = [], [], {}
     for judgment_id, (wanted, _, judgment) in zip(reserve_judgments(connection, len(bought)), bought, strict=True):
@@ -80,5 +80,7 @@ def total(spends: Sequence[Spend]) -> Spend:
 
 
 def _is_unpriced(call: Call) -> bool:
-    """A call that failed on every attempt, none of which can have been billed, is known to be free."""
-    return call.cost_usd is None and (call.error is None or call.usage is not None or call.unmetered_calls > 0)
+    """No price is known, and it is not known to be free: that is what was not asked, and what failed at every attempt
+    without one that can have been billed."""
+    free = call.attempts == 0 or (call.error is not None and call.usage is None and call.unmetered_calls == 0)
+    return call.cost_usd is None and not free
