@@ -22,7 +22,7 @@ from adjudge.pairs.read import read
 from adjudge.store.store import Store
 from adjudge.types import Ask, Outcome, Reply, Usage
 from tests.judgments import record
-from tests.test_embedded import needs_model
+from tests.local import needs_model
 
 
 class LeansToFirst:

