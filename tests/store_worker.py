@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Barrier
 from typing import Any
 
 from adjudge.store import migrate
@@ -19,6 +20,11 @@ from .stored import ARMS, bought, call, judgment, pair, wanted
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["pytest", "alembic.command", migrate.__name__, __name__])
+
+
+def barrier(count: int) -> Barrier:
+    """What `count` processes wait for each other at."""
+    return _context.Barrier(count)
 
 
 @contextmanager
@@ -67,6 +73,13 @@ def hammer(said: Connection, url: str, count: int, batch: int) -> None:
             mine += len(got)
         store.end_run(run)
     said.send(mine)
+
+
+def open_together(said: Connection, barrier: Barrier, url: str) -> None:
+    """Opens the store at the same moment as the others."""
+    barrier.wait(60)
+    with Store.open(url) as store:
+        said.send(store.evaluators())
 
 
 def buy_on(said: Connection, url: str) -> None:

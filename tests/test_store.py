@@ -5,7 +5,7 @@ import pytest
 import sqlalchemy as sa
 
 from adjudge.errors import StoreError
-from adjudge.store import schema
+from adjudge.store import claims, schema, writing
 from adjudge.store.store import Bought, Claim, Spend, Store, Wanted
 from adjudge.types import Call, Judgment, Outcome, Pair, Record, Usage
 
@@ -255,8 +255,6 @@ def test_two_texts_under_one_id_in_one_batch_end_with_the_one_that_came_last(sto
 
 @pytest.mark.postgres
 def test_what_another_run_finished_between_two_looks_is_not_bought_again(postgres, monkeypatch):
-    from adjudge.store import claims
-
     really, looks = claims.finished, []
 
     def finished(connection, keys):
@@ -272,6 +270,29 @@ def test_what_another_run_finished_between_two_looks_is_not_bought_again(postgre
         assert store.claim(second, [wanted(pair(1)), wanted(pair(2))]) == [Claim.DONE, Claim.MINE]
         assert len(looks) == 2
         assert count(store, "claims") == 1
+
+
+@pytest.mark.postgres
+def test_of_two_writers_that_finish_one_key_at_one_moment_the_first_counts_and_both_are_paid(postgres, monkeypatch):
+    really, looks = writing.finished, []
+
+    def finished(connection, keys):
+        looks.append(keys)
+        if len(looks) == 1:  # after this look, and before the judgment is written, the other writer is done
+            with monkeypatch.context() as undone:
+                undone.setattr(writing, "finished", really)
+                other.put(first, [bought(pair(1), judgment(Outcome.A))])
+            return {}
+        return really(connection, keys)
+
+    with Store.open(postgres) as store, Store.open(postgres) as other:
+        first, second = other.begin_run("ev", ARMS).id, store.begin_run("ev", ARMS).id
+        store.put(second, [bought(pair(1), arm_key="key-think")])
+        monkeypatch.setattr(writing, "finished", finished)
+        store.put(second, [bought(pair(1), judgment(Outcome.B)), bought(pair(2))])
+        assert len(looks) == 2  # the first try was undone
+        assert [r.judgments["plain"].ab for r in store.records()] == [Outcome.A, Outcome.A]
+        assert (store.spend(first).judgments, store.spend(second).judgments) == (1, 3)
 
 
 @pytest.mark.parametrize("name", ["p1", "\0 \x10", "\x100"])

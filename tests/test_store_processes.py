@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from adjudge.store import liveness, schema
 from adjudge.store.store import Claim, Store
 
-from .store_worker import all_of, buy_on, hammer, hold, started
+from .store_worker import all_of, barrier, buy_on, hammer, hold, open_together, started
 from .stored import ARMS, bought, count, pair, wanted
 
 
@@ -29,7 +29,8 @@ def test_processes_on_one_store_buy_every_key_exactly_once(store_url, processes)
 
 
 def test_processes_that_open_a_fresh_store_at_once_make_one(store_url):
-    assert sum(all_of(4, hammer, store_url, 1, 1)) == 2
+    assert all_of(4, open_together, barrier(4), store_url) == [[]] * 4
+    Store.open(store_url, create=False).close()
 
 
 def test_a_writer_that_is_killed_leaves_whole_judgments_only(tmp_path):
