@@ -50,6 +50,18 @@ def test_the_outcome_of_a_column_is_the_judgments_own():
         assert columns.outcomes().tolist() == [CODE[Judgment(arm="x", ab=ab, ba=ba).outcome]], (ab, ba)
 
 
+@pytest.mark.parametrize(("unread", "words"), [("wrong", "count as wrong"), ("left-out", "count in no accuracy")])
+def test_a_note_says_how_many_judgments_failed_and_how_they_count(unread, words):
+    records = [
+        record(0, "A", one="AA", two="ff"),
+        record(1, "A", one="A?", two="Af"),
+        record(2, "A", one="AA", two="AA"),
+    ]
+    notes = quick(records, ["one", "two"], unread=unread).notes
+    assert [note for note in notes if "2 of 3 of two; they " + words in note and "of one" not in note]
+    assert not any("failed" in note for note in quick(records[2:], ["one", "two"]).notes)
+
+
 def test_a_judgment_without_any_order_has_no_outcome():
     columns = gather([record(0, "A", one="..")], lambda r: r.pair.domain)
     assert columns.arms["one"].outcomes().tolist() == [ABSENT]

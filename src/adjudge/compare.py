@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adjudge import metrics
-from adjudge.columns import ABSENT, TIE, UNREAD, ArmColumns, Columns, appearances, gather
+from adjudge.columns import ABSENT, CODE, TIE, UNREAD, ArmColumns, Columns, appearances, gather
 from adjudge.comparison import ALL, Agreement, ArmRow, Comparison, Contrast, Row, Unread
 from adjudge.errors import ConfigError, DataError
 from adjudge.metrics import Estimate
@@ -74,7 +74,7 @@ def compare(
         rows=tuple(rows),
         alone={arm: _alone(columns, rows[0], arm, how) for arm in chosen},
         agreements={(x, y): _agreement(columns.arms[x], columns.arms[y]) for x, y in combinations(chosen, 2)},
-        notes=(*_notes(columns, shared, chosen), *_parted(rows[0], how)),
+        notes=(*_notes(columns, shared, chosen), *_failures(shared, how), *_parted(rows[0], how)),
     )
 
 
@@ -158,6 +158,18 @@ def _notes(columns: Columns, shared: Columns, arms: Sequence[str]) -> Iterator[s
         yield "no pair has a gold label, so nothing is said about accuracy"
     elif without:
         yield f"{without:,} of {len(shared.gold_N):,} pairs have no gold label and count in no accuracy"
+
+
+def _failures(shared: Columns, how: _How) -> Iterator[str]:
+    """What no answer came for says nothing about the judge, and a run stopped by its cap is full of it."""
+    failed = {name: int((arm.outcomes() == CODE[Outcome.FAILED]).sum()) for name, arm in shared.arms.items()}
+    if any(failed.values()):
+        listed = ", ".join(f"{count:,} of {len(shared.gold_N):,} of {name}" for name, count in failed.items() if count)
+        counted = "count as wrong (--unread left-out: not at all)" if how.unread == "wrong" else "count in no accuracy"
+        yield (
+            f"judgments that failed, or were not bought under --cap-usd: {listed}; they {counted} and draw the means "
+            "of tokens and cost down; run `adjudge judge` again to have them"
+        )
 
 
 def _parted(overall: Row, how: _How) -> Iterator[str]:
