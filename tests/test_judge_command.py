@@ -42,7 +42,16 @@ def place(tmp_path):
 
 
 def judge(place, *args: str, arms: str = "instruct,reasoning", **more) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "adjudge", "judge", "pairs.jsonl", "--arms", "arms.toml", "--arm", arms]
+    command = [
+        sys.executable,
+        "-m",
+        "adjudge",
+        "judge",
+        "pairs.jsonl",
+        "--arms",
+        "arms.toml",
+        *(["--arm", arms] if arms else []),
+    ]
     return subprocess.run(
         [*command, *args],
         cwd=place,
@@ -55,6 +64,15 @@ def judge(place, *args: str, arms: str = "instruct,reasoning", **more) -> subpro
     )
 
 
+def test_every_arm_judges_when_none_is_named_and_json_counts_the_pairs_of_the_limit(place):
+    with scripted.process(scripted.Script()) as server:
+        (place / "arms.toml").write_text(ARMS.format(url=server.url), encoding="utf-8")
+        done = judge(place, "--limit", "5", "--json", arms="")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["pairs"], said["bought"]) == (5, 10)
+
+
 def test_judge_says_what_it_bought_and_buys_nothing_twice(place):
     with scripted.process(scripted.Script()) as server:
         (place / "arms.toml").write_text(ARMS.format(url=server.url), encoding="utf-8")
@@ -63,7 +81,7 @@ def test_judge_says_what_it_bought_and_buys_nothing_twice(place):
         second = judge(place, "--json")
         assert server.count().calls == calls == 160
     assert first.returncode == 0, first.stderr
-    assert "10 of 40 pairs have no gold label: judged, not scored." in first.stdout
+    assert "Pairs without a gold label, judged but not scored: 10 of 40." in first.stdout
     assert "80 judgments bought" in first.stdout
     assert "160 calls" in first.stdout
     assert "adjudge compare judgments.db --arms instruct,reasoning" in first.stdout

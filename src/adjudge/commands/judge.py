@@ -24,7 +24,7 @@ Orders = Literal["ab", "ba", "both"]
 @click.command("judge")
 @click.argument("pairs")
 @click.option("--arms", "arms_file", type=click.Path(path_type=Path), required=True, help="The arms.toml.")
-@click.option("--arm", "names", multiple=True, default=["all"], help="Arm to judge with; repeat, or NAME,NAME, or all.")
+@click.option("--arm", "names", multiple=True, help="Arm to judge with; repeat, or NAME,NAME; left out: all.")
 @click.option("--store", "store_url", default="judgments.db", show_default=True, help="SQLite file or database URL.")
 @click.option("--orders", type=click.Choice(["ab", "ba", "both"]), help="Instead of what each arm says.")
 @click.option("--concurrency", type=click.IntRange(1, 4096), default=64, show_default=True, help="Judgments under way.")
@@ -59,7 +59,7 @@ def command(
     adjudge judge pairs.jsonl --arms arms.toml --arm reasoning --cap-usd 5 --limit 100
     """
     settings = config.load(arms_file)
-    arms = settings.choose(name.strip() for names_ in names for name in names_.split(",") if name.strip())
+    arms = settings.choose(name.strip() for names_ in names or ("all",) for name in names_.split(",") if name.strip())
     if orders:
         settings, arms = _in_orders(settings, arms, orders)
     used = reachable(arms, settings)
@@ -70,12 +70,13 @@ def command(
     stream: Iterator[Pair] = read(pairs, format=form, seed=seed, as_pairs=as_pairs)
     store = Store.open(store_url)
     try:
-        counted = Counted(islice(stream, limit), min(found.count, limit or found.count))
+        count = min(found.count, limit or found.count)
+        counted = Counted(islice(stream, limit), count)
         summary = judge_pairs(counted, arms, settings, store, concurrency=concurrency, cap_usd=cap_usd)
     finally:
         store.close()
     if as_json:
-        click.echo(msgspec.json.encode(_json(summary, found, settings, store_url)))
+        click.echo(msgspec.json.encode(_json(summary, found, count, settings, store_url)))
     else:
         _print(summary, found, arms, store_url)
     return 0 if summary.complete else 1
@@ -86,11 +87,11 @@ def _in_orders(settings: Settings, arms: list[Arm], orders: Orders) -> tuple[Set
     return msgspec.structs.replace(settings, arms=everywhere), [everywhere[arm.name] for arm in arms]
 
 
-def _json(summary: Summary, found: Checked, settings: Settings, store: str) -> dict[str, object]:
+def _json(summary: Summary, found: Checked, count: int, settings: Settings, store: str) -> dict[str, object]:
     return {
         "evaluator": settings.evaluator,
         "store": _without_password(store),
-        "pairs": found.count,
+        "pairs": count,
         "without_gold": found.without_gold,
         "left_out": found.left_out,
         "complete": summary.complete,
@@ -104,7 +105,7 @@ def _print(summary: Summary, found: Checked, arms: list[Arm], store: str) -> Non
     for reason, count in found.left_out.items():
         click.echo(f"{count:,} rows left out: {reason}.")
     if found.without_gold:
-        click.echo(f"{found.without_gold:,} of {found.count:,} pairs have no gold label: judged, not scored.")
+        click.echo(f"Pairs without a gold label, judged but not scored: {found.without_gold:,} of {found.count:,}.")
     for line in closing_lines(summary):
         click.echo(line)
     names = ",".join(arm.name for arm in arms)
