@@ -36,25 +36,18 @@ def test_recorded_judgments_come_back_row_for_row(file, tmp_path):
         back = list(store.records())
         assert back == found
         assert [list(r.judgments) for r in back] == [list(r.judgments) for r in found]
-        assert store.import_records(found, file.name) == (0, len(found))
 
 
-@pytest.mark.postgres
-def test_every_recorded_judgment_in_one_postgresql_store_comes_back(postgres):
-    _assert_all_come_back(postgres)
-
-
-def test_every_recorded_judgment_in_one_store_comes_back(tmp_path):
-    _assert_all_come_back(str(tmp_path / "s.db"))
-
-
-def _assert_all_come_back(store_url: str) -> None:
+def test_recorded_judgments_of_all_files_come_back_from_one_store(store_url):
     if not DATA.exists():
         pytest.skip("the recorded judgments are not beside this checkout")
-    everything = [r for file in FILES for r in recorded(file.name)]
+    step = 1 if store_url.endswith(".db") else 5  # inserting is five times as slow on PostgreSQL
+    files = [recorded(file.name)[::step] for file in FILES]
+    everything = [r for found in files for r in found]
     with Store.open(store_url) as store:
-        for file in FILES:
-            store.import_records(recorded(file.name), file.name)
+        for found in files:
+            assert store.import_records(found, "file") == (len(found), 0)
+        assert store.import_records(files[0], "file") == (0, len(files[0]))
         assert list(store.records()) == everything
         bare = [without_texts(r) for r in everything]
         for evaluator in store.evaluators():
@@ -194,8 +187,8 @@ def test_judging_goes_on_beside_imported_judgments(store):
 
 
 def test_streams_hold_a_batch_in_memory_and_not_the_whole(tmp_path):
-    text = "x" * 2000
-    many = 6000  # 24 MB of text
+    text = "x" * 8000
+    many = 2500  # 40 MB of text
 
     def made():
         for i in range(many):
@@ -213,7 +206,7 @@ def test_streams_hold_a_batch_in_memory_and_not_the_whole(tmp_path):
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert peak < 12e6
+    assert peak < 20e6
 
 
 def test_a_reference_opens_a_file_or_a_store(store_url, tmp_path):
