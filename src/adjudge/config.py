@@ -120,7 +120,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """32 hex digits that change with everything about the arm that may change its answers.
 
         Prices, limits and the arm's name do not count; the server counts by its name, so that the same server may move
-        to another address without its judgments being bought again.
+        to another address without its judgments being bought again. What an embedded or replay server reads does count:
+        its path, and for a replay the evaluator and the recorded arm too.
         """
         arm = self.arms[name]
         deep: list[object] = [
@@ -132,6 +133,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         else:
             deep.append(arm.rubric)
         deep += [self.arm_key(c) for c in arm.choices or ()]
+        server = self.servers[arm.server]
+        if server.kind != "openai":
+            deep.append((server.kind, server.path))
+        if server.kind == "replay":
+            deep.append((self.evaluator, arm.model or name))
         return digest(*deep)
 
     def api_key(self, server: str, environ: Mapping[str, str] = os.environ) -> str:
