@@ -205,6 +205,12 @@ def test_a_cap_needs_the_price_of_every_arm_that_may_be_asked(path: Path) -> Non
         asyncio.run(judged(told, path, pairs(1), names=["plain"], cap_usd=1.0))
 
 
+def test_two_names_for_one_arm_are_refused(path: Path) -> None:
+    told = settings("http://127.0.0.1:1/v1", arms={"one": one_call(), "two": one_call(price=None)})
+    with pytest.raises(ConfigError, match=r"arms\.one and arms\.two would buy the same"):
+        asyncio.run(judged(told, path, pairs(1)))
+
+
 def test_a_rubric_is_bought_once_for_each_prompt_and_kept(path: Path) -> None:
     prompts = [
         Pair(id=f"{i}-{j}", prompt=f"Question {i}", response_a=f"a{j}", response_b=f"b{j}")

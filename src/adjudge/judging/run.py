@@ -52,17 +52,11 @@ async def run(
     on the event loop, at most ten times a second and once at the end; the total is known when `pairs` has a length (or
     a length hint).
 
-    Raises ConfigError (a cap and an arm without a price, a server without a backend), StoreError, and what the iterator
-    of pairs raises, after what is in flight is finished and written.
+    Raises ConfigError (a cap and an arm without a price, a server without a backend, two arms that are one), StoreError
+    and, after what is in flight is finished and written, what the iterator of pairs raises.
     """
-    used = reachable(arms, settings)
-    if cap_usd is not None:
-        unpriced = [arm.name for arm in used if arm.price is None]
-        if unpriced:
-            raise ConfigError(f"a cap needs prices: give arms.{unpriced[0]} a price, or leave the cap out")
-    missing = {arm.server for arm in used} - backends.keys()
-    if missing:
-        raise ConfigError(f"no backend is open for server {sorted(missing)[0]!r}")
+    _check(arms, settings, backends, cap_usd)
+    used = (*reachable(arms, settings), *arms)
     ledger = Ledger(store, settings.evaluator, {settings.arm_key(a.name): (a.name, _definition(a)) for a in used})
     try:
         buying = _Buying(arms, settings, ledger, backends, Budget(cap_usd), stop or asyncio.Event())
@@ -211,6 +205,21 @@ class _Buying:
             seconds=time.perf_counter() - tally.began,
             stopped="; ".join(shut) or ("stopped" if known_left != 0 else ""),
         )
+
+
+def _check(arms: Sequence[Arm], settings: Settings, backends: Mapping[str, Backend], cap_usd: float | None) -> None:
+    used = reachable(arms, settings)
+    unpriced = [arm.name for arm in used if arm.price is None]
+    if cap_usd is not None and unpriced:
+        raise ConfigError(f"a cap needs prices: give arms.{unpriced[0]} a price, or leave the cap out")
+    missing = {arm.server for arm in used} - backends.keys()
+    if missing:
+        raise ConfigError(f"no backend is open for server {sorted(missing)[0]!r}")
+    names: dict[str, str] = {}
+    for arm in arms:
+        other = names.setdefault(settings.arm_key(arm.name), arm.name)
+        if other != arm.name:
+            raise ConfigError(f"arms.{other} and arms.{arm.name} would buy the same judgments; name one of the two")
 
 
 def _definition(arm: Arm) -> str:
