@@ -1,6 +1,6 @@
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -12,15 +12,16 @@ def adjudge(*args: str, **more) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_answers_at_once_and_names_every_command():
-    took = []
+    took_s = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         shown = adjudge("--help")
-        took.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert shown.returncode == 0
     for name in ("demo", "judge", "compare", "report", "pairs", "arms", "import", "export"):
         assert f"\n  {name} " in shown.stdout
-    assert min(took) < 0.3
+    assert min(took_s) < 0.3, "processor time, which a busy machine does not stretch"
 
 
 def test_help_loads_no_heavy_part():

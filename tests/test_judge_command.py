@@ -103,6 +103,18 @@ def test_the_cap_is_never_passed_and_the_rest_is_bought_when_it_is_raised(place)
     assert again["complete"]
 
 
+def test_what_a_cap_kept_from_being_bought_is_left_out_of_a_comparison(place):
+    with scripted.process(scripted.Script()) as server:
+        (place / "arms.toml").write_text(ARMS.format(url=server.url), encoding="utf-8")
+        judge(place, arms="reasoning")
+        capped = json.loads(judge(place, "--cap-usd", "0.005", "--json", arms="instruct").stdout)
+    command = [sys.executable, "-m", "adjudge", "compare", "judgments.db", "--arms", "instruct,reasoning"]
+    said = json.loads(subprocess.run([*command, "--json"], cwd=place, capture_output=True, check=True).stdout)
+    assert said["rows"][0]["n"] == 40 - capped["not_bought"]
+    shown = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True).stdout
+    assert f"{capped['not_bought']} of instruct" in " ".join(shown.split())
+
+
 def test_the_words_at_the_cap_count_only_what_was_bought(place):
     with scripted.process(scripted.Script()) as server:
         (place / "arms.toml").write_text(ARMS.format(url=server.url), encoding="utf-8")

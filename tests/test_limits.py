@@ -13,7 +13,7 @@ from adjudge.config import Arm, Server
 from adjudge.errors import BackendError, BadReply, RateLimited, Rejected, Unavailable
 from adjudge.judging.asking import Asker
 from adjudge.judging.budget import Budget, Spent, worst_case, worst_usd
-from adjudge.judging.limits import LONGEST_BACKOFF_S, PATIENCE_S, Gate, Shut
+from adjudge.judging.limits import FIRST_PATIENCE_S, LONGEST_BACKOFF_S, PATIENCE_S, Gate, Shut
 from adjudge.judging.pacing import Breaker, Bucket, Window
 from adjudge.types import Ask, Message, Price, Reply, Usage
 from tests import clock
@@ -208,18 +208,25 @@ def test_a_server_that_is_down_for_a_while_burns_no_question() -> None:
 
 
 def test_the_last_few_questions_of_a_run_wait_for_a_server_too() -> None:
-    fake = Fake(lambda now: Unavailable("connection refused") if now < 60.0 else Usage(100, 20))
+    fake = Fake(lambda now: Unavailable("connection refused") if now < 20.0 else Usage(100, 20))
     replies, _ = judged(fake, Server(concurrency=16, retries=2), 3)
     assert all(isinstance(r, Reply) and r.error is None for r in replies)
 
 
 def test_a_server_that_stays_down_shuts_its_gate_and_says_so() -> None:
-    fake = Fake(lambda _: Unavailable("connection refused"))
+    fake = Fake(lambda now: Unavailable("connection refused") if now > 0.05 else Usage(100, 20))
     replies, seconds = judged(fake, Server(concurrency=16, deadline_s=60.0), 200)
     shut = [r for r in replies if isinstance(r, Shut)]
-    assert len(shut) > 180
+    assert len(shut) > 160
     assert "server s has been down for 300 s: connection refused" in str(shut[0])
     assert PATIENCE_S < seconds < PATIENCE_S + 30
+
+
+def test_a_server_that_never_answered_is_given_up_soon() -> None:
+    fake = Fake(lambda _: Unavailable("connection refused"))
+    replies, seconds = judged(fake, Server(concurrency=16, deadline_s=60.0), 200)
+    assert "server s has been down for 30 s: connection refused" in str(replies[-1])
+    assert FIRST_PATIENCE_S < seconds < FIRST_PATIENCE_S + 30
 
 
 def test_a_server_of_nothing_but_429_shuts_its_gate() -> None:

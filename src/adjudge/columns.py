@@ -48,7 +48,8 @@ class ArmColumns(msgspec.Struct, frozen=True):
 class Columns(msgspec.Struct, frozen=True):
     """All judgments by unit. `gold_N` is 0 for A, 1 for B, -1 unknown; `instance_N` numbers the pairs by their id;
     `group_N` numbers the names in `groups`; `best_of_n_N` marks instances whose orders are no swap of two texts; `keys`
-    are those that any pair carries beyond the schema. `repeats`: an instance stands in several units."""
+    are those that any pair carries beyond the schema. `repeats`: an instance stands in several units. `unbought`
+    counts, by arm, the judgments that a cap kept from being bought; they are in no other column."""
 
     gold_N: Codes
     instance_N: NDArray[np.int64]
@@ -59,6 +60,7 @@ class Columns(msgspec.Struct, frozen=True):
     repeats: bool
     evaluators: dict[str, int]
     arms: dict[str, ArmColumns]
+    unbought: dict[str, int]
 
     def at(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "Columns":
         """The same columns for some of the units."""
@@ -72,6 +74,7 @@ class Columns(msgspec.Struct, frozen=True):
             repeats=self.repeats and len(np.unique(self.instance_N[rows])) < len(self.instance_N[rows]),
             evaluators=self.evaluators,
             arms={name: arm.at(rows) for name, arm in self.arms.items()},
+            unbought=self.unbought,
         )
 
 
@@ -112,6 +115,7 @@ def gather(records: Iterable[Record], group: Callable[[Record], str], evaluator:
     instances: dict[str, int] = {}
     gold, best_of_n, instance_N, group_N = array("b"), array("b"), array("q"), array("q")
     arms: defaultdict[str, _Growing] = defaultdict(_Growing)
+    unbought: Counter[str] = Counter()
     for record in records:
         evaluators[record.evaluator] += 1
         if evaluator is not None and record.evaluator != evaluator:
@@ -123,7 +127,10 @@ def gather(records: Iterable[Record], group: Callable[[Record], str], evaluator:
         group_N.append(groups.setdefault(group(record), len(groups)))
         best_of_n.append(pair.gold_index is not msgspec.UNSET or pair.responses is not None)
         for name, judgment in record.judgments.items():
-            arms[name].add(unit, judgment)
+            if judgment.bought:
+                arms[name].add(unit, judgment)
+            else:
+                unbought[name] += 1
     return Columns(
         gold_N=np.array(gold, dtype=np.int8),
         instance_N=np.array(instance_N, dtype=np.int64),
@@ -134,6 +141,7 @@ def gather(records: Iterable[Record], group: Callable[[Record], str], evaluator:
         repeats=len(instances) < len(gold),
         evaluators=dict(evaluators),
         arms={name: growing.spread(len(gold)) for name, growing in arms.items()},
+        unbought=dict(unbought),
     )
 
 

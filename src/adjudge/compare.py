@@ -153,6 +153,9 @@ def _notes(columns: Columns, shared: Columns, arms: Sequence[str]) -> Iterator[s
     if any(idle.values()):
         listed = [f"{count:,} of {name}" for name, count in idle.items() if count]
         yield f"judgments that recorded neither order, and count in no share: {', '.join(listed)}"
+    if columns.unbought:
+        listed = [f"{count:,} of {name}" for name, count in columns.unbought.items()]
+        yield f"judgments that a cap kept from being bought, left out here: {', '.join(listed)}; raise --cap-usd"
     without = int((shared.gold_N < 0).sum())
     if without and without == len(shared.gold_N):
         yield "no pair has a gold label, so nothing is said about accuracy"
@@ -161,14 +164,14 @@ def _notes(columns: Columns, shared: Columns, arms: Sequence[str]) -> Iterator[s
 
 
 def _failures(shared: Columns, how: _How) -> Iterator[str]:
-    """What no answer came for says nothing about the judge, and a run stopped by its cap is full of it."""
+    """What no answer came for says nothing about the judge."""
     failed = {name: int((arm.outcomes() == CODE[Outcome.FAILED]).sum()) for name, arm in shared.arms.items()}
     if any(failed.values()):
         listed = ", ".join(f"{count:,} of {len(shared.gold_N):,} of {name}" for name, count in failed.items() if count)
         counted = "count as wrong (--unread left-out: not at all)" if how.unread == "wrong" else "count in no accuracy"
         yield (
-            f"judgments that failed, or were not bought under --cap-usd: {listed}; they {counted} and draw the means "
-            "of tokens and cost down; run `adjudge judge` again to have them"
+            f"judgments that failed: {listed}; they {counted} and draw the means of tokens and cost down; "
+            "run `adjudge judge` again to have them"
         )
 
 

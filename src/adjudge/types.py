@@ -206,6 +206,10 @@ class Call(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     error: str | None = None
 
 
+NOT_BOUGHT = "not bought"
+"""How the error of a judgment begins that a cap on spending kept from being bought."""
+
+
 class Judgment(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One arm's outcome on one pair, with what it cost.
 
@@ -233,6 +237,11 @@ class Judgment(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     error: str | None = None
     extra: dict[str, Any] = {}
     calls: tuple[Call, ...] = ()
+
+    @property
+    def bought(self) -> bool:
+        """False where a cap kept some or all of it from being asked: it says nothing about the judge."""
+        return self.error is None or not self.error.startswith(NOT_BOUGHT)
 
     @property
     def orders(self) -> tuple[Outcome, ...]:

@@ -9,7 +9,7 @@ settled at its worst case against the cap, though it is not counted as spend.
 
 import asyncio
 
-from adjudge.types import Ask, Price, Usage
+from adjudge.types import NOT_BOUGHT, Ask, Price, Usage
 
 FRAME_TOKENS = 512
 ASSUMED_MAX_TOKENS = 16_384
@@ -45,7 +45,7 @@ class Budget:
             self._freed.clear()
             await self._freed.wait()
         if self._spent:
-            raise Spent(f"not bought: cap of ${self.cap_usd:g} reached")
+            raise Spent(f"{NOT_BOUGHT}: cap of ${self.cap_usd:g} reached")
         self._reserved_usd += worst_usd
         self._in_flight += 1
 

@@ -144,13 +144,13 @@ def _problem(pair: Pair, arm: Arm) -> str | None:
     if arm.protocol != "pointwise":
         return (
             f"arm {arm.name!r} compares two responses and this is a best-of-{len(pair.responses)} instance; "
-            "use a pointwise arm, or read the file as pairs"
+            "use a pointwise arm, or read the file as pairs (--as-pairs)"
         )
     if len(pair.responses) < 2 or pair.gold is None:
         return "a best-of-n instance needs two responses or more, and a gold side"
     if not isinstance(pair.gold_index, int) or not 0 <= pair.gold_index < len(pair.responses):
         return (
             "the right response of this best-of-n instance is not known, so its sides A and B have no meaning; "
-            "give gold_index, or read the file as pairs"
+            "give gold_index"
         )
     return None

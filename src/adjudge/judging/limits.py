@@ -6,7 +6,8 @@ server is not down. Waiting calls stand in one line; only its head looks at the 
 
 A server that is down does not burn pairs: calls wait while it is probed. The gate shuts for the rest of the run, and
 the run says why, when the server stays down or answers nothing but 429 for PATIENCE_S (or three deadlines, if that is
-longer), or refuses everything it is asked (a wrong key).
+longer), or refuses everything it is asked (a wrong key). A server that has never answered gets FIRST_PATIENCE_S: it is
+more likely an address that is wrong, or a server that was not started.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ LONGEST_BACKOFF_S = 30.0
 LOOK_AGAIN_S = 0.1
 LEAST_WAIT_S = 0.001
 PATIENCE_S = 300.0
+FIRST_PATIENCE_S = 30.0
 HURRIED_PATIENCE_S = 5.0
 CALLS_TO_OPEN = 10
 REFUSED_CALLS = 3
@@ -65,7 +67,7 @@ class Gate:
         self._mean_output = FIRST_OUTPUT_GUESS
         self._limited_since: float | None = None
         self._limited_in_row = 0
-        self._ever_good = False
+        self._ever_good = self._ever_answered = False
         self._rejected: set[int] = set()
         self._last_error = ""
         self._clock = asyncio.get_running_loop().time
@@ -95,7 +97,8 @@ class Gate:
         self._leave()
         self._breaker.alive()
         self._window.ended(limited=False)
-        self._limited_since, self._limited_in_row, self._ever_good = None, 0, True
+        self._limited_since, self._limited_in_row = None, 0
+        self._ever_good = self._ever_answered = True
         self._rejected.clear()
         if reply.usage is not None:
             self._mean_output += 0.05 * (reply.usage.output_tokens - self._mean_output)
@@ -111,6 +114,7 @@ class Gate:
             self._breaker.failed(entry.call, now, needed=max(2, min(CALLS_TO_OPEN, self.under_way)))
         else:
             self._breaker.alive()
+            self._ever_answered = True
         if isinstance(error, RateLimited | Unavailable) and error.retry_after_s is not None:
             self._hold_until = max(self._hold_until, now + error.retry_after_s)
         if isinstance(error, RateLimited):
@@ -161,7 +165,7 @@ class Gate:
         """The head of the line waits here."""
         while True:
             wait, down_s = self._wait_s(), self._breaker.down_s(self._clock())
-            if down_s > self._patience_s:
+            if down_s > (self._patience_s if self._ever_answered else min(FIRST_PATIENCE_S, self._patience_s)):
                 self.shut(f"has been down for {down_s:.0f} s: {self._last_error}")
             if self.shut_why:
                 raise Shut(self.shut_why)

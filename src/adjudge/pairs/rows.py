@@ -65,13 +65,19 @@ def _text_rows(path: Path) -> Iterator[Row]:
     if first.startswith(b"["):
         return _array_rows(path)
     if not first.startswith(b"{") and not suffixes & {".json", ".jsonl", ".ndjson"}:
-        header = set(next(csv.reader([first.decode()]), []))
-        if not header & _HEADER_WORDS:
+        if not _header(first) & _HEADER_WORDS:
             raise DataError(
                 "is neither JSON Lines, a JSON array, CSV nor Parquet", path=path, remedy="save it as one of them"
             )
         return _csv_rows(path, ",")
     return (Row(number, files.decode(line, path, number)) for number, line in files.lines(path))
+
+
+def _header(line: bytes) -> set[str]:
+    try:
+        return set(next(csv.reader([line.decode()]), []))
+    except csv.Error:
+        return set()
 
 
 def _array_rows(path: Path) -> Iterator[Row]:

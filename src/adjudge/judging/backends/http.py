@@ -110,7 +110,8 @@ class Http:
             case aiohttp.InvalidURL():
                 return Rejected(self._mask(f"the server's url is no address: {error}"), always=True)
             case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-                return Unavailable(self._mask(f"no connection to {self._url.host}: {error}"))
+                reason = error.os_error.strerror if isinstance(error, aiohttp.ClientConnectorError) else "too slow"
+                return Unavailable(self._mask(f"no connection to {self._url.host}:{self._url.port}: {reason or error}"))
             case TimeoutError():
                 return Unavailable(f"no answer within deadline_s = {self._deadline_s:g}", maybe_billed=True)
         return Unavailable(self._mask(f"connection lost: {error or type(error).__name__}"), maybe_billed=True)
