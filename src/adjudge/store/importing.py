@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from adjudge.errors import StoreError
 from adjudge.store import rows
 from adjudge.store.claims import begin, end
-from adjudge.store.keep import Arrival, keep_pairs, keep_records, reserve_judgments
+from adjudge.store.keep import Arrival, keep_pairs, keep_records, reserve
 from adjudge.store.reading import judged
 from adjudge.store.schema import entries, judgments, pairs, records
 from adjudge.store.statements import BATCH, among, insert_rows, is_postgresql
@@ -146,7 +146,7 @@ def _add(connection: Connection, run_id: int, missing: list[_Missing], came_ns: 
             Arrival(m.key, m.record.pair, came_ns + i) for i, m in enumerate(missing) if m.record.evaluator == evaluator
         ]
         ids |= {(evaluator, key): number for key, number in keep_records(connection, evaluator, arrivals).items()}
-    numbers = iter(reserve_judgments(connection, sum(len(m.judgments) for m in missing)))
+    numbers = iter(reserve(connection, judgments.c.judgment_id, sum(len(m.judgments) for m in missing)))
     new, new_entries = [], []
     for m in missing:
         for place, (arm, judgment) in enumerate(m.judgments.items(), m.first_place):

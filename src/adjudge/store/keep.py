@@ -1,7 +1,7 @@
 """Rows that many writers share: pairs, records and their entries are added where they are missing."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adjudge.store import rows
-from adjudge.store.schema import entries, judgments, pairs, records
+from adjudge.store.schema import entries, pairs, records
 from adjudge.store.statements import among, insert_rows, is_postgresql
 from adjudge.types import Pair
 
@@ -48,25 +48,25 @@ def keep_records(connection: Connection, evaluator: str, arrivals: Sequence[Arri
         first.setdefault(key, came_ns)
         last[key] = pair
         texts[pair.id] = key
-    known = {row.pair_key: row for row in _select(connection, evaluator, list(first))}
-    new, changed = [], []
+    standing = _standing(connection, evaluator, list(first), list(texts))
+    known = {row.pair_key: row for row in standing if row.pair_key in last}
+    retired: list[rows.Row] = [
+        {"the_id": row.record_id, "current_id": None}
+        for row in standing
+        if row.current_id is not None and texts.get(row.current_id, row.pair_key) != row.pair_key
+    ]
+    new: list[rows.Row] = []
+    changed: list[rows.Row] = []
     for key, pair in sorted(last.items()):
-        said = rows.header(pair)
-        current = pair.id if texts[pair.id] == key else None
-        row = known.get(key)
-        if row is None:
-            new.append({"evaluator": evaluator, "pair_key": key, "came_ns": first[key], "current_id": current, **said})
-        elif (row.source, row.domain, row.gold, row.gold_index, row.meta) != tuple(said.values()) or (
-            row.current_id is None and current is not None
-        ):
-            changed.append({"the_id": row.record_id, "current_id": current, **said})
-    if not new and not changed:
-        return {key: row.record_id for key, row in known.items()}
-    _retire(connection, evaluator, [r["current_id"] for r in (*new, *changed) if r["current_id"] is not None])
-    if changed:
-        connection.execute(sa.update(records).where(records.c.record_id == sa.bindparam("the_id")), changed)
-    insert_rows(connection, records, new, "ON CONFLICT (evaluator, pair_key) DO NOTHING")
-    return {row.pair_key: row.record_id for row in _select(connection, evaluator, list(first))}
+        said = {"current_id": pair.id if texts[pair.id] == key else None, **rows.header(pair)}
+        if key not in known:
+            new.append({"evaluator": evaluator, "pair_key": key, "came_ns": first[key], **said})
+        elif tuple(known[key])[2:] != tuple(said.values()):
+            changed.append({"the_id": known[key].record_id, **said})
+    for updates in (retired, changed):  # in this order: two records are never current under one id
+        if updates:
+            connection.execute(sa.update(records).where(records.c.record_id == sa.bindparam("the_id")), updates)
+    return {key: row.record_id for key, row in known.items()} | _add_records(connection, evaluator, new)
 
 
 def keep_entries(connection: Connection, new: Sequence[Mapping[str, Any]]) -> None:
@@ -77,27 +77,33 @@ def keep_entries(connection: Connection, new: Sequence[Mapping[str, Any]]) -> No
     )
 
 
-def reserve_judgments(connection: Connection, count: int) -> range | list[int]:
-    """Numbers for judgments to be inserted in this transaction, rising."""
+def reserve(connection: Connection, column: sa.Column[int], count: int) -> Iterable[int]:
+    """Numbers, rising, for rows to be inserted in this transaction into a table from which nothing is ever deleted."""
     if is_postgresql(connection):
-        sequence = sa.func.pg_get_serial_sequence("judgments", "judgment_id")
+        sequence = sa.func.pg_get_serial_sequence(column.table.name, column.name)
         drawn = sa.select(sa.func.nextval(sequence)).select_from(sa.func.generate_series(1, count).alias("s"))
         return sorted(connection.execute(drawn).scalars())
-    last = connection.execute(sa.select(sa.func.max(judgments.c.judgment_id))).scalar() or 0
+    last = connection.execute(sa.select(sa.func.max(column))).scalar() or 0
     return range(last + 1, last + 1 + count)
 
 
-def _select(connection: Connection, evaluator: str, keys: list[str]) -> Sequence[sa.Row[Any]]:
+def _standing(connection: Connection, evaluator: str, keys: list[str], ids: list[str]) -> Sequence[sa.Row[Any]]:
+    """The evaluator's records of these pairs, and those that are current under these ids."""
     columns = [records.c[name] for name in ("record_id", "pair_key", "current_id", *rows.HEADER)]
-    return connection.execute(
-        sa.select(*columns).where(records.c.evaluator == evaluator, among(connection, records.c.pair_key, keys))
-    ).all()
+    mine = sa.select(*columns).where(records.c.evaluator == evaluator)
+    by_key = mine.where(among(connection, records.c.pair_key, keys))
+    return connection.execute(sa.union(by_key, mine.where(among(connection, records.c.current_id, ids)))).all()
 
 
-def _retire(connection: Connection, evaluator: str, ids: list[str]) -> None:
-    """Other texts that stood under these ids make room."""
-    connection.execute(
-        sa.update(records)
-        .where(records.c.evaluator == evaluator, among(connection, records.c.current_id, ids))
-        .values(current_id=None)
-    )
+def _add_records(connection: Connection, evaluator: str, new: Sequence[rows.Row]) -> dict[str, int]:
+    if not new:
+        return {}
+    numbers = reserve(connection, records.c.record_id, len(new))
+    numbered = [{"record_id": number, **row} for number, row in zip(numbers, new, strict=True)]
+    insert_rows(connection, records, numbered, "ON CONFLICT (pair_key, evaluator) DO NOTHING")
+    if not is_postgresql(connection):
+        return {row["pair_key"]: row["record_id"] for row in numbered}
+    # Another writer may have been first with some.
+    keys = [row["pair_key"] for row in new]
+    found = sa.select(records.c.pair_key, records.c.record_id).where(records.c.evaluator == evaluator)
+    return dict(connection.execute(found.where(among(connection, records.c.pair_key, keys))).all())

@@ -7,7 +7,7 @@ from sqlalchemy.engine import Connection
 
 from adjudge.store import rows, schema
 from adjudge.store.claims import Run, finished
-from adjudge.store.keep import Arrival, keep_entries, keep_pairs, keep_records, reserve_judgments
+from adjudge.store.keep import Arrival, keep_entries, keep_pairs, keep_records, reserve
 from adjudge.store.schema import claims, judgments, runs
 from adjudge.store.statements import among, insert_rows
 from adjudge.store.values import Bought, Spend
@@ -26,7 +26,8 @@ def put(connection: Connection, run: Run, bought: Sequence[Bought], came_ns: int
     ids = keep_records(connection, run.evaluator, arrivals)
     final = finished(connection, keys)
     new, new_calls, new_entries = [], [], {}
-    for judgment_id, (wanted, _, judgment) in zip(reserve_judgments(connection, len(bought)), bought, strict=True):
+    numbers = reserve(connection, judgments.c.judgment_id, len(bought))
+    for judgment_id, (wanted, _, judgment) in zip(numbers, bought, strict=True):
         row = rows.judgment_row(judgment)
         row.update(
             judgment_id=judgment_id,
