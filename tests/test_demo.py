@@ -189,6 +189,11 @@ def test_what_is_no_verdict_is_counted_by_its_kind_and_left_out_of_what_is_right
     assert "by -66.7 points" in cost and cost.endswith(": it harmed.")
 
 
+@pytest.mark.parametrize(("n", "says"), [(5, "no difference is certain."), (6, "it harmed.")])
+def test_few_pairs_are_never_said_to_show_a_difference(n, says):
+    assert said_of({"x": ["AA"] * n, "y": ["BB"] * (n - 1) + ["AB"]})[2].endswith(says)
+
+
 # -- for real
 
 
