@@ -11,6 +11,8 @@ BENCHMARKS = (
     ["throughput"],
     ["compare_speed"],
     ["pairs_memory", "--pairs", "1000000"],
+    ["store_speed"],
+    ["embedded"],
 )
 
 
