@@ -8,7 +8,7 @@ from typing import TypeVar
 from adjudge.store.store import Bought, Claim, Spend, Store, Wanted
 from adjudge.types import Pair
 
-WRITE_EVERY_S = 0.05
+WRITE_EVERY_S = 0.2
 WRITE_AT_ONCE = 256
 
 T = TypeVar("T")

@@ -186,10 +186,12 @@ def _answered(call: Call) -> bool:
 
 
 def _vote(calls: Sequence[Call]) -> Outcome:
-    votes = Counter(c.outcome for c in calls if c.outcome is not None and c.outcome.is_verdict)
+    votes = [c.outcome for c in calls if c.outcome is not None and c.outcome.is_verdict]
     if not votes:
         return _worst(calls)
-    (first, most), *rest = votes.most_common()
+    if len(votes) == 1:
+        return votes[0]
+    (first, most), *rest = Counter(votes).most_common()
     return Outcome.TIE if rest and rest[0][1] == most else first
 
 
@@ -231,7 +233,7 @@ def _with_cost(judgment: Judgment, calls: Sequence[Call], orders: int) -> Judgme
     usages = [call.usage for call in calls]
     costs = [call.cost_usd for call in calls]
     known = [usage for usage in usages if usage is not None]
-    total = sum(known, Usage())
+    total = known[0] if len(known) == 1 else sum(known, Usage())
 
     def per_verdict(tokens: int) -> Number | None:
         if len(known) < len(usages):
