@@ -37,7 +37,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def survived(path: Path, script: scripted.Script, count: int = 200) -> tuple[Summary, scripted.Count]:
     """A run against a server in its own process. A hang is given up soon, anything else has time enough."""
-    deadline_s = 2.0 if "hang" in script.faults else 30.0
+    deadline_s = 5.0 if "hang" in script.faults else 30.0
     at_once = 4 if script.faults.keys() <= {"big", "bomb"} else 64  # those two are 50 and 200 MB each
     with scripted.process(script) as server:
         told = settings(server.url, server=PATIENT | {"deadline_s": deadline_s})

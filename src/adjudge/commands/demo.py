@@ -74,7 +74,7 @@ def command(out: Path, count: int, seed: int, pairs_out: Path | None, as_json: b
     if as_json:
         click.echo(msgspec.json.encode(_json(folder, summary, comparison, words)))
     for line in (*words, _next(folder)):
-        console.print(line)
+        console.print(line, soft_wrap=line.startswith("Next:"))
     return 0 if summary.complete else 1
 
 
