@@ -73,8 +73,9 @@ def command(out: Path, count: int, seed: int, pairs_out: Path | None, as_json: b
     say(f"\n4/4  The report, with every judgment in it: {folder.report}\n")
     if as_json:
         click.echo(msgspec.json.encode(_json(folder, summary, comparison, words)))
-    for line in (*words, _next(folder)):
-        console.print(line, soft_wrap=line.startswith("Next:"))
+    for line in words:
+        console.print(line)
+    console.print(_next(folder), soft_wrap=True)  # commands are there to be copied: never folded
     return 0 if summary.complete else 1
 
 
