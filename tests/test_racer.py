@@ -40,15 +40,15 @@ def instance(seed: int, form: str, **settings) -> Problem:
     ][seed // 5 % 5]
     unit = max(float(cost_NK.mean()), 1e-3)
     if form == "radius":
-        radii = [0.0, 0.01, 0.1, 0.5, 1.5, 0.9 * math.log(n + 1), math.log(n + 1), 20.0]
+        radii = [0.0, 0.0, 0.0, 0.01, 0.1, 0.5, 1.5, 0.9 * math.log(n + 1), math.log(n + 1), 20.0]
         sets = Radius(float(rng.choice(radii))), Radius(float(rng.choice(radii)))
     else:
-        taus = [0.03, 0.2, 1.0, 10.0, math.inf]
+        taus = [0.03, 0.2, 1.0, 10.0, math.inf, math.inf]
         sets = Temperature(float(rng.choice(taus))), Temperature(float(rng.choice(taus)) * unit)
     beta = settings.pop("beta", float(10 ** rng.uniform(-3, -1)))
     low = worst_cost(cost_NK.min(axis=1), sets[1]).value
     high = worst_cost(cost_NK.max(axis=1), sets[1]).value
-    share = {"tight": 1e-4, "middle": rng.uniform(0.02, 0.4), "nearly slack": rng.uniform(0.4, 0.9), "slack": 1.0}
+    share = {"tight": 1e-4, "middle": rng.uniform(0.01, 0.15), "nearly slack": rng.uniform(0.15, 0.4), "slack": 1.0}
     budget = low + share[BUDGETS[seed // 25 % 4]] * (high - low)
     return Problem(reward_NK, cost_NK, max(budget, 1e-9 * unit), beta, *sets, **settings)
 
