@@ -183,10 +183,10 @@ def error(program: Program, state: State) -> float:
     What is in rewards counts relative to the weights and the price at play.
     """
     lines = conditions(program, state)
-    price = 1 + state.price
+    price = 1 + abs(state.price)
     unit_S = np.array([1, 1, price if program.robust_cost else 1, price])
     failures = [
-        np.abs(lines.p_NK).max(axis=1) / (1 + state.y_N + state.z_N),
+        np.abs(lines.p_NK).max(axis=1) / (1 + state.y_N + np.abs(state.z_N)),
         np.abs(lines.total_N),
         np.abs(lines.y_N),
         np.abs(lines.z_N),
@@ -326,6 +326,6 @@ def _move(state: State, change: State, share: float) -> State:
 
 def _longest(program: Program, state: State, change: State) -> float:
     """Largest share of the change, at most 1, that keeps everything positive."""
-    names = [name for pair in program.pairs for name in pair] + (["price"] if program.cost_set is not None else [])
+    names = [name for pair in program.pairs for name in pair]  # a robust price is the mean of z; a plain one is free
     shrink = max(float(np.max(-getattr(change, name) / getattr(state, name))) for name in names)
     return 1.0 if shrink <= 1 else 1 / shrink

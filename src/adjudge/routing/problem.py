@@ -32,7 +32,7 @@ from scipy.special import entr, logsumexp
 from adjudge.errors import BudgetError, ConfigError, DataError
 from adjudge.routing.ambiguity import PLAIN, Ambiguity, Array, Radius, Worst, divergence, worst_cost, worst_reward
 
-ROUNDING = 1e-12  # a cost this much over the budget, relatively, is within it
+ROUNDING = 1e-9  # a cost over the budget by this share of it is within it
 
 
 @dataclass(frozen=True, slots=True, eq=False)

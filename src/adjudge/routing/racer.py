@@ -28,17 +28,25 @@ from typing import NamedTuple
 import numpy as np
 
 from adjudge.routing import newton
-from adjudge.routing.ambiguity import Ambiguity, Array, Radius, Temperature, worst_cost
+from adjudge.routing.ambiguity import Ambiguity, Array, Radius, Temperature
 from adjudge.routing.newton import Program, State
-from adjudge.routing.problem import Point, Problem, cost_at, feasible, gap, objective, point_at, softmax_policy
+from adjudge.routing.problem import (
+    ROUNDING,
+    Point,
+    Problem,
+    cost_at,
+    feasible,
+    gap,
+    objective,
+    point_at,
+    softmax_policy,
+)
 
 MOST_STEPS = 100
 PATIENCE = 8  # steps without a smaller gap, with the products as low as they go, that show that rounding allows none
 CONVERGED = 1e-11  # largest failure of any condition, in rewards, budgets or nats
 NEAR = 1e-8  # mean product from which on the gap says which state is best
-NUDGE = (
-    1e-11  # a budget that leaves no room above the cheapest policy is solved with this share of all the room there is
-)
+NUDGE = 1e-11  # what a budget of 0 is solved as, in shares of the highest cost
 LEAST_BETA = 1e-7  # what beta = 0 is solved with: no value moves by more than this times log K
 
 
@@ -83,9 +91,8 @@ def solve(problem: Problem, start: Array | None = None) -> Solution:
 
 def to_program(problem: Problem) -> tuple[Program, float]:
     """The problem in the solver's unit of cost, and that unit: the budget, or a hair more where that leaves no room."""
-    low = problem.cheapest_cost
-    room = worst_cost(problem.cost_NK.max(axis=1), problem.cost_set).value - low
-    unit = max(problem.budget, low + NUDGE * room)
+    # half the rounding above the cheapest policy leaves it some room
+    unit = max(problem.budget, problem.cheapest_cost * (1 + ROUNDING / 2)) or NUDGE * float(problem.cost_NK.max())
     cost_set = _effective(problem.cost_set, problem.cost_NK)
     if isinstance(cost_set, Temperature):
         cost_set = Temperature(cost_set.tau / unit)
@@ -96,9 +103,9 @@ def to_program(problem: Problem) -> tuple[Program, float]:
 def to_point(program: Program, state: State, unit: float) -> Point:
     """The state's policy, multiplier and weights in the problem's unit."""
     n = len(state.y_N)
-    q_cost_N = np.full(n, 1 / n) if program.cost_set is None else state.z_N / state.z_N.sum()
+    q_cost_N = state.z_N / state.z_N.sum() if program.robust_cost else np.full(n, 1 / n)
     p_NK = state.p_NK / state.p_NK.sum(axis=1, keepdims=True)
-    return Point(p_NK, float(state.price / unit), state.y_N / state.y_N.sum(), q_cost_N)
+    return Point(p_NK, max(0.0, float(state.price / unit)), state.y_N / state.y_N.sum(), q_cost_N)
 
 
 def _solve_free(problem: Problem, start: Array | None) -> tuple[Point, int]:
