@@ -1,28 +1,30 @@
 """arms.toml -> frozen values.
 
-    evaluator = "qwen3-4b"              # optional: the name that the records carry
+evaluator = "qwen3-4b"              # optional: the name that the records carry
 
-    [servers.local]
-    kind = "openai"                     # openai | embedded | replay
-    url = "http://127.0.0.1:8000/v1"
-    api_key_env = "LOCAL_API_KEY"       # the variable that holds the key; never the key itself
+[servers.local]
+kind = "openai"                     # openai | embedded | replay
+url = "http://127.0.0.1:8000/v1"
+api_key_env = "LOCAL_API_KEY"       # the variable that holds the key; never the key itself
 
-    [arms.plain]
-    server = "local"
-    model = "Qwen/Qwen3-4B"
-    mode = "instruct"
+[arms.plain]
+server = "local"
+model = "Qwen/Qwen3-4B"
+mode = "instruct"
 
-    [arms.think]
-    like = "plain"                      # start from another arm
-    mode = "reasoning"
-    max_tokens = 8192
+[arms.think]
+like = "plain"                      # start from another arm
+mode = "reasoning"
+max_tokens = 8192
 """
 
 import difflib
+import functools
 import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -37,7 +39,7 @@ Orders = Literal["ab", "ba", "both"]
 Switch = Literal["none", "effort", "template", "prompt"]
 
 BUILTIN_PROMPT = "default"
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,8 +47,9 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     kind: `openai` (any OpenAI-compatible HTTP server at `url`), `embedded` (a llama.cpp model in this process, `path`
     a GGUF file or empty for the installed SmolLM2), `replay` (recorded judgments at `path`). `requests_per_minute` and
-    `tokens_per_minute` are upper bounds, 0 for none; 429 answers lower them for a while. `deadline_s` bounds one attempt,
-    from the first byte sent to the last byte read. `retries` counts attempts after the first.
+    `tokens_per_minute` are upper bounds, 0 for none; 429 answers lower them for a while. `deadline_s` bounds one
+    attempt, from the first byte sent to the last byte read. `retries` counts attempts after the first. An embedded
+    model answers `slots` questions at a time, each of at most `context` tokens with its answer.
     """
 
     kind: Literal["openai", "embedded", "replay"] = "openai"
@@ -60,6 +63,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retries: int = 5
     max_reply_mb: float = 16.0
     slots: int = 4
+    context: int = 4096
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,10 +81,10 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     switch: how reasoning is turned on or off. `effort` sends `reasoning_effort` (`effort`, or "none" in instruct mode),
     `template` sends `chat_template_kwargs.enable_thinking`, `prompt` only words the question accordingly, `none` sends
     nothing. Left out: `effort` when `effort` is given, else `prompt`.
-    prompt: "default" or the path of a Jinja file. rubric: "" (none), "item" (the pair's own), "arm:NAME" (written first by
-    that rubric arm) or the path of a text file. samples: draws per order. scale: lowest and highest rating of a pointwise
-    arm. logprobs: read verdict or score probabilities from the answer's token. choices (self-routing): the arm to use when
-    no reasoning is needed, and the one when it is. repair: ask once more when a verdict cannot be read.
+    prompt: "default" or the path of a Jinja file. rubric: "" (none), "item" (the pair's own), "arm:NAME" (written first
+    by that rubric arm) or the path of a text file. samples: draws per order. scale: lowest and highest rating of a
+    pointwise arm. logprobs: read verdict or score probabilities from the answer's token. choices (self-routing): the
+    arm to use when no reasoning is needed, and the one when it is. repair: ask once more when a verdict cannot be read.
     """
 
     name: str = ""
@@ -116,18 +120,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """32 hex digits that change with everything about the arm that may change its answers.
 
         Prices, limits and the arm's name do not count; the server counts by its name, so that the same server may move
-        to another address without its judgments being bought again.
+        to another address without its judgments being bought again. What an embedded or replay server reads does count:
+        its path, and for a replay the evaluator and the recorded arm too.
         """
         arm = self.arms[name]
         deep: list[object] = [
             (n, getattr(arm, n)) for n in arm.__struct_fields__ if n not in ("name", "price", "choices", "rubric")
         ]
-        deep += [self.texts.get(arm.prompt), self.texts.get(arm.rubric)]
+        deep += [_builtin_prompts(), self.texts.get(arm.prompt), self.texts.get(arm.rubric)]
         if arm.rubric.startswith("arm:"):
             deep.append(self.arm_key(arm.rubric[4:]))
         else:
             deep.append(arm.rubric)
         deep += [self.arm_key(c) for c in arm.choices or ()]
+        server = self.servers[arm.server]
+        if server.kind != "openai":
+            deep.append((server.kind, server.path))
+        if server.kind == "replay":
+            deep.append((self.evaluator, arm.model or name))
         return digest(*deep)
 
     def api_key(self, server: str, environ: Mapping[str, str] = os.environ) -> str:
@@ -159,6 +169,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _KEY_LIKE = re.compile(r"^(sk|pk|key|Bearer)[-_ ][\w-]{12,}")
+
+
+@functools.cache
+def _builtin_prompts() -> str:
+    """A digest of the templates that ship with the program: any arm's prompt may stand on them."""
+    folder = resources.files("adjudge").joinpath("judging/prompts")
+    return digest(*sorted((file.name, file.read_text("utf-8")) for file in folder.iterdir()))
 
 
 def load(path: str | Path) -> Settings:
@@ -220,7 +237,7 @@ def _inherit(raw: dict[str, dict[str, Any]], name: str, path: Path, seen: tuple[
 
 
 def _convert(value: dict[str, Any], kind: type[T], path: Path, where: str) -> T:
-    fields = {*getattr(kind, "__struct_fields__")} - {"name"}
+    fields = set(kind.__struct_fields__) - {"name"}
     for key in value:
         if key in ("key", "api_key", "token", "secret"):
             raise ConfigError(
@@ -242,7 +259,7 @@ def _check_server(name: str, server: Server, path: Path) -> None:
         raise ConfigError(f"{where}: a replay needs `path`, the records to replay")
     if _KEY_LIKE.match(server.api_key_env):
         raise ConfigError(f"{where}: api_key_env holds what looks like a key; name the variable that holds it")
-    for field, low in (("concurrency", 1), ("slots", 1), ("retries", 0)):
+    for field, low in (("concurrency", 1), ("slots", 1), ("context", 256), ("retries", 0)):
         if getattr(server, field) < low:
             raise ConfigError(f"{where}: {field} must be at least {low}, not {getattr(server, field)}")
     for field in ("deadline_s", "max_reply_mb"):
@@ -266,7 +283,7 @@ def _check_arm(arm: Arm, arms: dict[str, Arm], servers: dict[str, Server], path:
             if arms[choice].protocol in ("self-routing", "rubric"):
                 raise ConfigError(f"{where}: {choice!r} gives no verdict of its own and cannot be a choice")
     elif arm.choices is not None:
-        raise ConfigError(f"{where}: choices belong to protocol = \"self-routing\"")
+        raise ConfigError(f'{where}: choices belong to protocol = "self-routing"')
     if arm.server not in servers:
         raise ConfigError(f"{where}: no server {arm.server!r}{_nearest(arm.server, servers)}; add [servers.NAME]")
     if servers[arm.server].kind == "openai" and not arm.model:
@@ -278,7 +295,7 @@ def _check_arm(arm: Arm, arms: dict[str, Arm], servers: dict[str, Server], path:
     if arm.rubric.startswith("arm:"):
         writer = arms.get(arm.rubric[4:])
         if writer is None or writer.protocol != "rubric":
-            raise ConfigError(f"{where}: rubric = {arm.rubric!r} names no arm with protocol = \"rubric\"")
+            raise ConfigError(f'{where}: rubric = {arm.rubric!r} names no arm with protocol = "rubric"')
     if arm.protocol == "rubric" and arm.rubric:
         raise ConfigError(f"{where}: a rubric arm writes rubrics and takes none")
     if arm.price and min(arm.price.input, arm.price.output, arm.price.cached_input or 0) < 0:

@@ -12,8 +12,8 @@
         ├── BadReply        the server answered with what is no chat completion; may be tried again
         └── Rejected        4xx: this request will never work
 
-The command line prints any AdjudgeError as one line and exits with 2. A pair whose judgment fails is not an error: it is
-a record with outcome `failed`.
+The command line prints any AdjudgeError as one line and exits with 2. A pair whose judgment fails is not an error: it
+is a record with outcome `failed`.
 """
 
 
@@ -85,4 +85,10 @@ class BadReply(BackendError):
 
 
 class Rejected(BackendError):
+    """`always`: so will every other request to this server as it is set up (wrong key, no credit, no such model)."""
+
     retryable = False
+
+    def __init__(self, what: str, *, always: bool = False, maybe_billed: bool = False) -> None:
+        super().__init__(what, maybe_billed=maybe_billed)
+        self.always = always

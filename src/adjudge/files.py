@@ -8,7 +8,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,22 +22,24 @@ MAX_GZIP_RATIO = 200
 GZIP_GRACE_BYTES = 64 << 20
 
 
-def lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    """(line number from 1, line without its end) of every line that is not blank.
+def lines(path: str | Path, *, whole: bool = False) -> Iterator[tuple[int, bytes]]:
+    """(line number from 1, line without its end) of every line that is not blank; `whole`: every line, with its end.
 
     Raises DataError when the file is missing, empty, damaged, not UTF-8, holds NUL bytes or passes the bounds.
     """
     path = Path(path)
     found = False
     try:
-        with _open(path) as file:
+        with open(path, "rb") as raw, _unpacked(raw, path) as file:
             packed = path.stat().st_size
             number, unpacked = 0, 0
             while line := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
                 unpacked += len(line)
                 if len(line) > MAX_LINE_BYTES:
-                    raise DataError(f"line is over {MAX_LINE_BYTES >> 20} MB", path=path, line=number, remedy="split it")
+                    raise DataError(
+                        f"line is over {MAX_LINE_BYTES >> 20} MB", path=path, line=number, remedy="split it"
+                    )
                 if isinstance(file, gzip.GzipFile) and unpacked > GZIP_GRACE_BYTES + MAX_GZIP_RATIO * packed:
                     raise DataError(
                         f"gzip unpacks to over {MAX_GZIP_RATIO} times its size",
@@ -45,12 +47,12 @@ def lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
                         line=number,
                         remedy="unpack it yourself if you trust it",
                     )
-                line = line.strip()
                 if number == 1:
                     line = line.removeprefix(b"\xef\xbb\xbf")
-                if line:
-                    found = True
-                    yield number, _checked(line, path, number)
+                bare = line.strip()
+                found = found or bool(bare)
+                if bare or whole:
+                    yield number, _checked(line if whole else bare, path, number)
     except (OSError, EOFError, zlib.error) as error:
         if isinstance(error, FileNotFoundError):
             raise DataError("no such file", path=path) from None
@@ -73,7 +75,7 @@ def decode(line: bytes, path: object, number: int) -> Any:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes `path`'s place when the block ends well, and vanishes when it does not; gzip by suffix."""
+    """A binary file that takes `path`'s place when the block ends well and vanishes otherwise; gzip by suffix."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -88,28 +90,30 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise DataError(f"cannot be written: {error.strerror or error}", path=path) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or nothing can be there: a file stands where a folder would
+            temporary.unlink()
 
 
-def _open(path: Path) -> IO[bytes]:
-    file = open(path, "rb")
-    magic = file.read(2)
-    file.seek(0)
+def _unpacked(raw: IO[bytes], path: Path) -> IO[bytes]:
+    magic = raw.read(2)
+    raw.seek(0)
     if magic == b"\x1f\x8b":
-        return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]  # a binary file in all but name
-    if path.suffix == ".gz":
-        file.close()
+        return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]  # a binary file in all but name
+    if path.suffix == ".gz" and magic:
         raise DataError("is named .gz and is not gzip", path=path, remedy="rename it")
-    return file
+    return raw
 
 
 def _checked(line: bytes, path: Path, number: int) -> bytes:
     if b"\0" in line:
         raise DataError("holds NUL bytes", path=path, line=number, remedy="save the file as UTF-8 without them")
     try:
-        line.decode("utf-8")
+        if not line.isascii():  # much cheaper than decoding, and true of most lines
+            line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"is not UTF-8 at byte {error.start}", path=path, line=number, remedy="save it as UTF-8") from None
+        raise DataError(
+            f"is not UTF-8 at byte {error.start}", path=path, line=number, remedy="save it as UTF-8"
+        ) from None
     return line
 
 

@@ -4,7 +4,8 @@ One object a row: id, source, domain, prompt, response_a, response_b, gold, eval
 `responses` where they exist; any other key is kept as it is. `arms` maps an arm's name to verdict_ab, verdict_ba, p_a,
 prompt_tokens, output_tokens, completion_ab, completion_ba (always written), and, where there is something to say,
 outcome_ab / outcome_ba (an outcome that is no verdict), scores, reasoning_ab / reasoning_ba, cached_tokens,
-reasoning_tokens, cost_usd (of the whole judgment) and error.
+reasoning_tokens, cost_usd (of the whole judgment) and error. A pair's or a judgment's own key that is named like one of
+these is written with a prefix, `meta.` or `extra.`, and read back without it.
 
 An order was run when its verdict or its completion is there, or its outcome is written out; a completion without a
 verdict is `unread` unless the outcome says otherwise.
@@ -12,14 +13,18 @@ verdict is `unread` unless the outcome says otherwise.
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from adjudge import files
 from adjudge.errors import DataError
-from adjudge.types import Judgment, Number, Outcome, Pair, Record, Side
+from adjudge.types import Judgment, Outcome, Pair, Record, Side
 
+# Past 2^53 a count is not one: it would not survive a float, which Parquet and most readers of JSON make of it.
+Count = Annotated[int, Meta(ge=0, le=2**53)] | Annotated[float, Meta(ge=0, le=2**53)]
+Share = Annotated[int, Meta(ge=0, le=1)] | Annotated[float, Meta(ge=0, le=1)]
 Verdict = Literal["A", "B", "tie"]
 NonVerdict = Literal["unread", "truncated", "refused", "failed"]
 
@@ -27,9 +32,9 @@ NonVerdict = Literal["unread", "truncated", "refused", "failed"]
 class _ArmRow(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     verdict_ab: Verdict | None
     verdict_ba: Verdict | None
-    p_a: Number | None
-    prompt_tokens: Number | None
-    output_tokens: Number | None
+    p_a: Share | None
+    prompt_tokens: Count | None
+    output_tokens: Count | None
     completion_ab: str | None
     completion_ba: str | None
     outcome_ab: NonVerdict | None = None
@@ -37,9 +42,9 @@ class _ArmRow(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     scores: tuple[tuple[float, ...], ...] | None = None
     reasoning_ab: str | None = None
     reasoning_ba: str | None = None
-    cached_tokens: Number | None = None
-    reasoning_tokens: Number | None = None
-    cost_usd: float | None = None
+    cached_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
+    cost_usd: Annotated[float, Meta(ge=0)] | None = None
     error: str | None = None
 
 
@@ -53,17 +58,27 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
     response_a: str | None = None
     response_b: str | None = None
     gold: Side | None = None
-    gold_index: int | None | msgspec.UnsetType = msgspec.UNSET
+    gold_index: Annotated[int, Meta(ge=0, lt=2**53)] | msgspec.UnsetType | None = msgspec.UNSET
     rubric: str | None = None
     responses: tuple[str, ...] | None = None
 
 
 _ROW_KEYS = frozenset(_Row.__struct_fields__)
 _ARM_KEYS = frozenset(_ArmRow.__struct_fields__)
-_PLAIN_ARM_FIELDS = (
-    "p_a prompt_tokens output_tokens completion_ab completion_ba reasoning_ab reasoning_ba "
-    "scores cached_tokens reasoning_tokens cost_usd error"
-).split()
+_PLAIN_ARM_FIELDS = [
+    "p_a",
+    "prompt_tokens",
+    "output_tokens",
+    "completion_ab",
+    "completion_ba",
+    "reasoning_ab",
+    "reasoning_ba",
+    "scores",
+    "cached_tokens",
+    "reasoning_tokens",
+    "cost_usd",
+    "error",
+]
 _decoder = msgspec.json.Decoder(_Row)
 
 
@@ -75,7 +90,7 @@ def read(path: str | Path) -> Iterator[Record]:
     """
     path = Path(path)
     seen: dict[int, int] = {}
-    for number, record in _read_parquet(path) if path.suffix == ".parquet" else _read_lines(path):
+    for number, record in _read_parquet(path) if _is_parquet(path) else _read_lines(path):
         identity = hash((record.pair.id, record.evaluator))
         if identity in seen:
             raise DataError(
@@ -91,12 +106,14 @@ def read(path: str | Path) -> Iterator[Record]:
 def write(path: str | Path, records: Iterable[Record]) -> int:
     """Write records to a file, whole or not at all; returns how many. Raises DataError when it cannot be written."""
     path = Path(path)
-    if path.suffix == ".parquet":
-        return _write_parquet(path, records)
+    if _is_parquet(path):
+        from adjudge import parquet
+
+        return parquet.write_rows(path, map(to_row, records))
     count = 0
     with files.replacing(path) as file:
         for record in records:
-            file.write(msgspec.json.encode(to_row(record)) + b"\n")
+            file.write(_encoded(record, path) + b"\n")
             count += 1
     return count
 
@@ -119,7 +136,7 @@ def to_row(record: Record) -> dict[str, Any]:
         row["rubric"] = pair.rubric
     if pair.responses is not None:
         row["responses"] = list(pair.responses)
-    row.update(pair.meta)
+    row.update(_named_apart(pair.meta, "meta.", _ROW_KEYS))
     row["evaluator"] = record.evaluator
     row["arms"] = {name: _arm_to_row(judgment) for name, judgment in record.judgments.items()}
     return row
@@ -129,15 +146,26 @@ def from_row(row: dict[str, Any]) -> Record:
     """A record from its interchange object. Raises msgspec.ValidationError when it does not fit."""
     if not isinstance(row, dict):
         raise msgspec.ValidationError("Expected `object`")
-    meta = {k: v for k, v in row.items() if k not in _ROW_KEYS}
+    meta = _named_back(row, "meta.", _ROW_KEYS)
     known = {k: v for k, v in row.items() if k in _ROW_KEYS}
     extras: dict[str, dict[str, Any]] = {}
     if isinstance(known.get("arms"), dict):
         for name, arm in known["arms"].items():
             if isinstance(arm, dict) and not arm.keys() <= _ARM_KEYS:
-                extras[name] = {k: v for k, v in arm.items() if k not in _ARM_KEYS}
+                extras[name] = _named_back(arm, "extra.", _ARM_KEYS)
                 known["arms"] = {**known["arms"], name: {k: v for k, v in arm.items() if k in _ARM_KEYS}}
     return _record(msgspec.convert(known, _Row), meta, extras)
+
+
+def _named_apart(own: dict[str, Any], prefix: str, taken: frozenset[str]) -> dict[str, Any]:
+    """`own` with a prefix to each key that the schema uses itself (or that looks as if it had been given one)."""
+    return {prefix + k if k.replace(prefix, "") in taken else k: v for k, v in own.items()}
+
+
+def _named_back(row: dict[str, Any], prefix: str, taken: frozenset[str]) -> dict[str, Any]:
+    """The keys of `row` that are not the schema's, without the prefix that _named_apart gave."""
+    own = {k: v for k, v in row.items() if k not in taken}
+    return {k.removeprefix(prefix) if k.replace(prefix, "") in taken else k: v for k, v in own.items()}
 
 
 def _record(row: _Row, meta: dict[str, Any], extras: dict[str, dict[str, Any]]) -> Record:
@@ -161,8 +189,8 @@ def _record(row: _Row, meta: dict[str, Any], extras: dict[str, dict[str, Any]]) 
 def _judgment(name: str, row: _ArmRow, extra: dict[str, Any]) -> Judgment:
     return Judgment(
         arm=name,
-        ab=_outcome(row.verdict_ab, row.outcome_ab, row.completion_ab),
-        ba=_outcome(row.verdict_ba, row.outcome_ba, row.completion_ba),
+        ab=_outcome(row.verdict_ab, row.outcome_ab, row.completion_ab, "ab"),
+        ba=_outcome(row.verdict_ba, row.outcome_ba, row.completion_ba, "ba"),
         p_a=row.p_a,
         prompt_tokens=row.prompt_tokens,
         output_tokens=row.output_tokens,
@@ -182,7 +210,9 @@ def _judgment(name: str, row: _ArmRow, extra: dict[str, Any]) -> Judgment:
 _OUTCOMES = {o.value: o for o in Outcome}
 
 
-def _outcome(verdict: str | None, other: str | None, completion: str | None) -> Outcome | None:
+def _outcome(verdict: str | None, other: str | None, completion: str | None, order: str) -> Outcome | None:
+    if verdict is not None and other is not None:
+        raise msgspec.ValidationError(f"verdict_{order} and outcome_{order} exclude each other")
     if verdict is not None:
         return _OUTCOMES[verdict]
     if other is not None:
@@ -195,7 +225,7 @@ def _arm_to_row(judgment: Judgment) -> dict[str, Any]:
     for field in _PLAIN_ARM_FIELDS:
         value = getattr(judgment, field)
         if value is not None or field in ("p_a", "prompt_tokens", "output_tokens", "completion_ab", "completion_ba"):
-            row[field] = value
+            row[field] = [list(ratings) for ratings in value] if field == "scores" and value is not None else value
     for order, outcome, completion in (
         ("ab", judgment.ab, judgment.completion_ab),
         ("ba", judgment.ba, judgment.completion_ba),
@@ -206,7 +236,7 @@ def _arm_to_row(judgment: Judgment) -> dict[str, Any]:
             row[f"verdict_{order}"] = outcome.value
         elif outcome is not Outcome.UNREAD or completion is None:
             row[f"outcome_{order}"] = outcome.value
-    row.update(judgment.extra)
+    row.update(_named_apart(judgment.extra, "extra.", _ARM_KEYS))
     return row
 
 
@@ -232,79 +262,21 @@ def _checked(row: Any, path: Path, number: int) -> Record:
         ) from None
 
 
+def _is_parquet(path: Path) -> bool:
+    return path.suffix == ".parquet"
+
+
 def _read_parquet(path: Path) -> Iterator[tuple[int, Record]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from adjudge import parquet
 
+    for number, row in parquet.read_rows(path):
+        yield number, _checked(row, path, number)
+
+
+def _encoded(record: Record, path: Path) -> bytes:
     try:
-        with pq.ParquetFile(path) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=1024):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, _checked(_from_parquet(row), path, number)
-    except FileNotFoundError:
-        raise DataError("no such file", path=path) from None
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise DataError(f"is no Parquet file of records: {error}", path=path) from None
-    if not number:
-        raise DataError("is empty", path=path, remedy="give a file with at least one row")
-
-
-def _from_parquet(row: dict[str, Any]) -> dict[str, Any]:
-    other = row.pop("other", None)
-    row = {k: v for k, v in row.items() if v is not None or k not in ("gold_index", "rubric", "responses")}
-    row["arms"] = {
-        name: {k: v for k, v in arm.items() if v is not None or k in _ARM_ALWAYS} | _other(arm.pop("other", None))
-        for name, arm in row["arms"]
-    }
-    return row | _other(other)
-
-
-def _other(text: str | None) -> dict[str, Any]:
-    return msgspec.json.decode(text) if text else {}
-
-
-_ARM_ALWAYS = frozenset("verdict_ab verdict_ba p_a prompt_tokens output_tokens completion_ab completion_ba".split())
-
-
-def _write_parquet(path: Path, records: Iterable[Record]) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    text, real = pa.string(), pa.float64()
-    arm_fields = {k: text for k in sorted(_ARM_KEYS)} | {k: real for k in _ARM_KEYS if k in ("p_a", "cost_usd")}
-    arm_fields |= {k: real for k in _ARM_KEYS if k.endswith("_tokens")} | {"scores": pa.list_(pa.list_(real))}
-    arms = pa.map_(text, pa.struct([*arm_fields.items(), ("other", text)]))
-    columns = {k: text for k in _Row.__struct_fields__} | {"gold_index": pa.int64(), "responses": pa.list_(text)}
-    schema = pa.schema([*(columns | {"arms": arms, "other": text}).items()])
-    count = 0
-    with files.replacing(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        batch: list[dict[str, Any]] = []
-
-        def flush() -> None:
-            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
-            batch.clear()
-
-        for record in records:
-            batch.append(_to_parquet(to_row(record), set(columns)))
-            count += 1
-            if len(batch) == 512:
-                flush()
-        if batch:
-            flush()
-    return count
-
-
-def _to_parquet(row: dict[str, Any], columns: set[str]) -> dict[str, Any]:
-    other = {k: v for k, v in row.items() if k not in columns or (k == "gold_index" and v is None)}
-    flat = {k: v for k, v in row.items() if k not in other}
-    flat["other"] = msgspec.json.encode(other).decode() if other else None
-    flat["arms"] = [(name, _arm_to_parquet(arm)) for name, arm in row["arms"].items()]
-    return flat
-
-
-def _arm_to_parquet(arm: dict[str, Any]) -> dict[str, Any]:
-    other = {k: v for k, v in arm.items() if k not in _ARM_KEYS}
-    known = {k: v for k, v in arm.items() if k in _ARM_KEYS}
-    return known | {"other": msgspec.json.encode(other).decode() if other else None}
+        return msgspec.json.encode(to_row(record))
+    except UnicodeEncodeError:
+        raise DataError(
+            f"cannot hold record {record.pair.id!r}, a text of which is no Unicode", path=path, remedy="repair the text"
+        ) from None

@@ -1,6 +1,7 @@
 """The values that pass between the stages: pairs go in, judgments with their cost come out.
 
-Everything here is frozen. Axes and units: token counts are tokens, money is US dollars, times are seconds.
+Everything here is frozen. Axes and units: token counts are tokens, money is US dollars, times are seconds. What passes
+by the million is kept from the garbage collector (`gc=False`): values of texts and numbers cannot form cycles.
 """
 
 import hashlib
@@ -42,13 +43,14 @@ _VERDICTS = frozenset({Outcome.A, Outcome.B, Outcome.TIE})
 _SWAP = {Outcome.A: Outcome.B, Outcome.B: Outcome.A}
 
 
-class Pair(msgspec.Struct, frozen=True, kw_only=True):
+class Pair(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """Two responses to one prompt, and the preferred one where it is known.
 
     A best-of-n instance is a Pair too: `responses` holds its n texts, `response_a` and `response_b` are None, side A or
     B (drawn by a seeded hash of the id) stands for the response at `gold_index` and the other side for all the rest.
-    Texts are None where a source published judgments without them. `gold_index` is UNSET for a plain pair and None for a
-    best-of-n instance whose right response is not known. `meta` holds whatever else the source said, and is never a feature.
+    Texts are None where a source published judgments without them. `gold_index` is UNSET for a plain pair and None for
+    a best-of-n instance whose right response is not known. `meta` holds whatever else the source said, and is never a
+    feature.
     """
 
     id: str
@@ -60,7 +62,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     rubric: str | None = None
     responses: tuple[str, ...] | None = None
-    gold_index: int | None | msgspec.UnsetType = msgspec.UNSET
+    gold_index: int | msgspec.UnsetType | None = msgspec.UNSET
     meta: dict[str, Any] = {}
 
     @property
@@ -92,7 +94,7 @@ def drawn_side(pair_id: str, seed: int = 0) -> Side:
     return "A" if hashlib.blake2b(f"{seed}:{pair_id}".encode(), digest_size=1).digest()[0] & 1 else "B"
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, gc=False, frozen=True):
     """Tokens as the server billed them. Cached tokens are part of the prompt, reasoning tokens part of the output."""
 
     prompt_tokens: int = 0
@@ -135,7 +137,7 @@ class Message(NamedTuple):
     content: str
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class Ask(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One question for a backend, and its address within the judgment (a replay finds its answer by it).
 
     `body` holds the request fields beside the messages (model, temperature, max_tokens, ...). `choices` are the strings
@@ -158,13 +160,13 @@ class TokenChance(NamedTuple):
     logprob: float
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class Reply(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """What came back for one Ask, after all retries.
 
     `error` is set when no usable reply came; text and reasoning are then whatever was read. `usage` is None when the
     server did not say what it billed. `unmetered_calls` counts attempts that may have been billed and whose usage could
-    not be read. `top_logprobs` has one tuple of candidates per position of `text`. `recorded` is an outcome that was
-    read at the source (replay), to be used as it is.
+    not be read. `top_logprobs` has one tuple of candidates per position of `text`, the drawn token first. `recorded` is
+    an outcome that was read at the source (replay), to be used as it is.
     """
 
     text: str = ""
@@ -181,7 +183,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     recorded: Outcome | None = None
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class Call(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One Ask with its Reply as it is kept, read and priced. `value` is a rating where the call was one."""
 
     kind: AskKind
@@ -204,14 +206,18 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class Judgment(msgspec.Struct, frozen=True, kw_only=True):
+NOT_BOUGHT = "not bought"
+"""How the error of a judgment begins that a cap on spending kept from being bought."""
+
+
+class Judgment(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One arm's outcome on one pair, with what it cost.
 
     `ab` is the outcome when a was shown first, `ba` when b was; None: not run in that order. Both are named after the
     original a and b. Tokens are per verdict (one presentation order; fractional where two orders were averaged), None
     where the source did not record them. `cost_usd` is for the whole judgment, None when no price is known.
-    `scores` holds, per response, the ratings that were read. `calls` is empty for imported judgments, `extra` holds what
-    their source said beyond the schema.
+    `scores` holds, per response, the ratings that were read. `calls` is empty for imported judgments, `extra` holds
+    what their source said beyond the schema.
     """
 
     arm: str
@@ -233,6 +239,11 @@ class Judgment(msgspec.Struct, frozen=True, kw_only=True):
     calls: tuple[Call, ...] = ()
 
     @property
+    def bought(self) -> bool:
+        """False where a cap kept some or all of it from being asked: it says nothing about the judge."""
+        return self.error is None or not self.error.startswith(NOT_BOUGHT)
+
+    @property
     def orders(self) -> tuple[Outcome, ...]:
         """The outcomes of the orders that were run."""
         return tuple(o for o in (self.ab, self.ba) if o is not None)
@@ -249,13 +260,13 @@ class Judgment(msgspec.Struct, frozen=True, kw_only=True):
         >>> Judgment(arm="x", ab=Outcome.A, ba=Outcome.TRUNCATED).outcome
         <Outcome.TRUNCATED: 'truncated'>
         """
-        ran = set(self.orders)
-        if not ran:
-            return Outcome.FAILED
+        if self.ba is None or self.ab is None or self.ab == self.ba:
+            return self.ab or self.ba or Outcome.FAILED
+        ran = {self.ab, self.ba}
         for bad in (Outcome.FAILED, Outcome.REFUSED, Outcome.TRUNCATED, Outcome.UNREAD):
             if bad in ran:
                 return bad
-        return ran.pop() if len(ran) == 1 else Outcome.TIE
+        return Outcome.TIE
 
     @property
     def consistent(self) -> bool | None:
@@ -265,7 +276,7 @@ class Judgment(msgspec.Struct, frozen=True, kw_only=True):
         return self.ab == self.ba
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A pair with the judgments of one evaluator (a judge model or a family of them), by arm name."""
 
     pair: Pair

@@ -1,0 +1,31 @@
+"""Every figure of docs/benchmarks.md, one after the other (about half an hour): `python -m bench`, or `make bench`.
+
+Each benchmark is a module of its own and prints one JSON object; run one alone with `python -m bench.NAME`.
+"""
+
+import subprocess
+import sys
+
+BENCHMARKS = (
+    ["http_clients"],
+    ["throughput"],
+    ["compare_speed"],
+    ["pairs_memory", "--pairs", "1000000"],
+    ["store_speed"],
+    ["embedded"],
+)
+
+
+def main() -> int:
+    failed = []
+    for name, *arguments in BENCHMARKS:
+        print(f"== python -m bench.{' '.join([name, *arguments])}", flush=True)
+        if subprocess.run([sys.executable, "-m", f"bench.{name}", *arguments], check=False).returncode:
+            failed.append(name)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""adjudge judge: pairs and arms in, judgments with their cost in the store."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import click
+import msgspec
+
+from adjudge import config
+from adjudge.commands.judging import Counted, closing_lines, judge_pairs
+from adjudge.config import Arm, Settings
+from adjudge.judging.progress import Summary
+from adjudge.judging.protocol import check_prompts
+from adjudge.judging.run import reachable
+from adjudge.pairs.read import Checked, check, read
+from adjudge.store.store import Store
+from adjudge.types import Pair
+
+Orders = Literal["ab", "ba", "both"]
+
+
+@click.command("judge")
+@click.argument("pairs")
+@click.option("--arms", "arms_file", type=click.Path(path_type=Path), required=True, help="The arms.toml.")
+@click.option("--arm", "names", multiple=True, help="Arm to judge with; repeat, or NAME,NAME; left out: all.")
+@click.option("--store", "store_url", default="judgments.db", show_default=True, help="SQLite file or database URL.")
+@click.option("--orders", type=click.Choice(["ab", "ba", "both"]), help="Instead of what each arm says.")
+@click.option("--concurrency", type=click.IntRange(1, 4096), default=64, show_default=True, help="Judgments under way.")
+@click.option(
+    "--cap-usd", type=click.FloatRange(0, min_open=True), help="Buy no more than this many US dollars' worth."
+)
+@click.option("--limit", type=click.IntRange(1), help="Judge only the first N pairs.")
+@click.option("--format", "form", help="Format of the pairs; left out: recognised by content.")
+@click.option("--as-pairs", is_flag=True, help="Read best-of-n items as one pair per right and wrong response.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the hash that draws which response is A.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def command(
+    pairs: str,
+    arms_file: Path,
+    names: tuple[str, ...],
+    store_url: str,
+    orders: Orders | None,
+    concurrency: int,
+    cap_usd: float | None,
+    limit: int | None,
+    form: str | None,
+    as_pairs: bool,
+    seed: int,
+    as_json: bool,
+) -> int:
+    """Judge PAIRS (a file, or hub:org/name) with one or more arms and keep every judgment with its cost.
+
+    What the store holds already is not bought again. Ctrl-C finishes what is in flight; the same command goes on.
+
+    \b
+    adjudge judge pairs.jsonl --arms arms.toml --arm all --store judgments.db
+    adjudge judge pairs.jsonl --arms arms.toml --arm reasoning --cap-usd 5 --limit 100
+    """
+    settings = config.load(arms_file)
+    arms = settings.choose(name.strip() for names_ in names or ("all",) for name in names_.split(",") if name.strip())
+    if orders:
+        settings, arms = _in_orders(settings, arms, orders)
+    used = reachable(arms, settings)
+    check_prompts(settings)
+    for server in {arm.server for arm in used}:
+        settings.api_key(server)
+    found = check(pairs, format=form, as_pairs=as_pairs)
+    stream: Iterator[Pair] = read(pairs, format=form, seed=seed, as_pairs=as_pairs)
+    store = Store.open(store_url)
+    try:
+        count = min(found.count, limit or found.count)
+        counted = Counted(islice(stream, limit), count)
+        summary = judge_pairs(counted, arms, settings, store, concurrency=concurrency, cap_usd=cap_usd)
+    finally:
+        store.close()
+    if as_json:
+        click.echo(msgspec.json.encode(_json(summary, found, count, settings, store_url)))
+    else:
+        _print(summary, found, arms, store_url)
+    return 0 if summary.complete else 1
+
+
+def _in_orders(settings: Settings, arms: list[Arm], orders: Orders) -> tuple[Settings, list[Arm]]:
+    everywhere = {name: msgspec.structs.replace(arm, orders=orders) for name, arm in settings.arms.items()}
+    return msgspec.structs.replace(settings, arms=everywhere), [everywhere[arm.name] for arm in arms]
+
+
+def _json(summary: Summary, found: Checked, count: int, settings: Settings, store: str) -> dict[str, object]:
+    return {
+        "evaluator": settings.evaluator,
+        "store": _without_password(store),
+        "pairs": count,
+        "without_gold": found.without_gold,
+        "left_out": found.left_out,
+        "complete": summary.complete,
+        "how_to_go_on": summary.how_to_go_on,
+        **msgspec.to_builtins(summary),
+        "spend": summary.spend._asdict(),
+    }
+
+
+def _print(summary: Summary, found: Checked, arms: list[Arm], store: str) -> None:
+    for reason, count in found.left_out.items():
+        click.echo(f"{count:,} rows left out: {reason}.")
+    if found.without_gold:
+        click.echo(f"Pairs without a gold label, judged but not scored: {found.without_gold:,} of {found.count:,}.")
+    for line in closing_lines(summary):
+        click.echo(line)
+    names = ",".join(arm.name for arm in arms)
+    if summary.complete and len(arms) > 1:
+        click.echo(f"Next: adjudge compare {_without_password(store)} --arms {names}")
+
+
+def _without_password(url: str) -> str:
+    if "://" not in url:
+        return url
+    from sqlalchemy.engine import make_url
+
+    return make_url(url).render_as_string(hide_password=True)

@@ -1,0 +1,190 @@
+"""What every command that judges shares: the event loop, Ctrl-C, the progress line, the closing words."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from adjudge.config import Arm, Settings
+from adjudge.judging.backends.base import Backend, open_backend
+from adjudge.judging.collector import rare_collections
+from adjudge.judging.progress import Progress, Summary
+from adjudge.judging.run import reachable, run
+from adjudge.store.store import Store
+from adjudge.types import Outcome, Pair
+
+
+class Counted(Iterable[Pair]):
+    """Pairs whose number is known beforehand, so that progress can say how many are left."""
+
+    def __init__(self, pairs: Iterable[Pair], count: int) -> None:
+        self._pairs, self._count = pairs, count
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self._pairs)
+
+    def __length_hint__(self) -> int:
+        return self._count
+
+
+def judge_pairs(
+    pairs: Iterable[Pair],
+    arms: Sequence[Arm],
+    settings: Settings,
+    store: Store,
+    *,
+    concurrency: int,
+    cap_usd: float | None = None,
+) -> Summary:
+    """Judge in an event loop of its own, with a progress line where stderr is a terminal.
+
+    A first Ctrl-C lets what is in flight finish; a second gives it up (KeyboardInterrupt). Raises what `run` raises.
+    """
+    with rare_collections(), asyncio.Runner(loop_factory=_new_loop) as runner:
+        return runner.run(_judge(pairs, arms, settings, store, concurrency, cap_usd))
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # there is none for Windows
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def _judge(
+    pairs: Iterable[Pair],
+    arms: Sequence[Arm],
+    settings: Settings,
+    store: Store,
+    concurrency: int,
+    cap_usd: float | None,
+) -> Summary:
+    stop = asyncio.Event()
+    backends: dict[str, Backend] = {}
+    with ExitStack() as stack:
+        bar = stack.enter_context(_progress_line())
+        stack.enter_context(_stop_on_ctrl_c(stop))
+        try:
+            for arm in reachable(arms, settings):
+                if arm.server not in backends:
+                    backends[arm.server] = open_backend(arm.server, settings)
+            return await run(
+                pairs,
+                arms,
+                settings,
+                store,
+                backends=backends,
+                concurrency=concurrency,
+                cap_usd=cap_usd,
+                stop=stop,
+                progress=bar.show if bar else None,
+            )
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        finally:
+            for backend in backends.values():
+                await backend.close()
+
+
+@contextmanager
+def _stop_on_ctrl_c(stop: asyncio.Event) -> Iterator[None]:
+    task = asyncio.current_task()
+    assert task is not None
+
+    def interrupted() -> None:
+        if stop.is_set():
+            task.cancel()
+        else:
+            print("\nstopping: waiting for the calls in flight (Ctrl-C again gives them up)", file=sys.stderr)
+            stop.set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+class _Line:
+    def __init__(self, bar: Bar, task: TaskID) -> None:
+        self._bar, self._task = bar, task
+
+    def show(self, now: Progress) -> None:
+        self._bar.update(self._task, completed=now.done, total=now.total, words=_words(now))
+
+
+@contextmanager
+def _progress_line() -> Iterator[_Line | None]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
+        yield _Line(bar, bar.add_task("", total=None, words=""))
+
+
+def _words(now: Progress) -> str:
+    parts = [f"{now.rate_per_s:,.1f}/s"]
+    if now.left_s is not None:
+        parts.append(f"{duration(now.left_s)} left")
+    parts.append(f"${now.spend_usd:,.4f}" + (f" + {now.unpriced:,} unpriced" if now.unpriced else ""))
+    parts.append(f"{100 * now.unread_share:.1f} % unread")
+    if now.failed:
+        parts.append(f"{now.failed:,} failed")
+    if now.waiting:
+        parts.append(f"{now.waiting:,} with another run")
+    return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> duration(4), duration(125), duration(7500)
+    ('4 s', '2 min 05 s', '2 h 05 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def closing_lines(summary: Summary) -> list[str]:
+    """What a run did, in a few plain lines."""
+    spend = summary.spend
+    bought = summary.bought - summary.not_bought
+    first = f"{bought:,} judgments bought in {duration(summary.seconds)}"
+    if summary.skipped:
+        first += f", {summary.skipped:,} were in the store"
+    lines = [first + "."]
+    counts = dict(summary.outcomes)
+    counts[Outcome.FAILED] = counts.get(Outcome.FAILED, 0) - summary.not_bought
+    none = [f"{n:,} {o}" for o, n in counts.items() if not o.is_verdict and n]
+    verdicts = sum(n for o, n in counts.items() if o.is_verdict)
+    if bought:
+        ties = summary.outcomes.get(Outcome.TIE, 0)
+        without = f"; without a verdict: {', '.join(sorted(none))}" if none else "; none without a verdict"
+        lines.append(f"{verdicts:,} verdicts ({ties:,} ties or split orders){without}.")
+        lines.append(
+            f"{spend.calls:,} calls, {spend.prompt_tokens:,} prompt and {spend.output_tokens:,} output tokens, "
+            f"${spend.cost_usd:,.4f}."
+        )
+    if spend.unpriced_calls:
+        lines.append(f"{spend.unpriced_calls:,} calls have no known cost (no price in arms.toml, or no usage given).")
+    if spend.unmetered_calls:
+        lines.append(f"{spend.unmetered_calls:,} attempts failed that the server may have billed all the same.")
+    if summary.interrupted:
+        lines.append(f"{summary.interrupted:,} judgments were in flight when an earlier run died; bought again.")
+    if summary.how_to_go_on:
+        text = summary.how_to_go_on
+        lines.append(text[0].upper() + text[1:] + ".")
+    return lines

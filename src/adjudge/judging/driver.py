@@ -1,0 +1,85 @@
+"""Drives one judgment: hands the judge's questions to the servers and the replies back to the judge."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from adjudge.config import Arm, Settings
+from adjudge.judging.asking import Asker
+from adjudge.judging.budget import Spent
+from adjudge.judging.judge import judge
+from adjudge.judging.limits import Shut
+from adjudge.judging.rubrics import Rubrics
+from adjudge.types import Ask, Judgment, Pair, Reply, digest
+
+
+class Driven(NamedTuple):
+    """`not_bought`: the cap kept some or all of it from being bought."""
+
+    judgment: Judgment
+    not_bought: bool
+
+
+class Driver:
+    """`askers`: server name -> Asker."""
+
+    def __init__(self, settings: Settings, askers: Mapping[str, Asker], rubrics: Rubrics) -> None:
+        self._settings = settings
+        self._askers = askers
+        self._rubrics = rubrics
+        self._rubric_keys = {n: settings.arm_key(n) for n, a in settings.arms.items() if a.protocol == "rubric"}
+
+    async def judge(self, pair: Pair, arm: Arm) -> Driven:
+        """The judgment of this arm on this pair, whatever the servers do.
+
+        Raises Shut when a server is given up before anything was paid for, and what the judge raises (ConfigError).
+        """
+        paid = not_bought = False
+        talk = judge(pair, arm, self._settings)
+        try:
+            asks = next(talk)
+            while True:
+                answers = await self._answers(pair, asks)
+                replies = tuple(a if isinstance(a, Reply) else _unasked(a) for a in answers)
+                paid = paid or any(r.unmetered_calls or (r.attempts and r.usage) for r in replies)
+                for over in answers:
+                    if isinstance(over, Shut) and not paid:
+                        raise over
+                    not_bought = not_bought or isinstance(over, Spent)
+                asks = talk.send(replies)
+        except StopIteration as end:
+            return Driven(end.value, not_bought)
+
+    async def _answers(self, pair: Pair, asks: tuple[Ask, ...]) -> list[Reply | Shut | Spent]:
+        """One answer per question, asked all at once; a single one without a task of its own."""
+        if len(asks) == 1:
+            return [await self._answer(pair, asks[0])]
+        tasks = [asyncio.ensure_future(self._answer(pair, ask)) for ask in asks]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            await cancelled(tasks)
+
+    async def _answer(self, pair: Pair, ask: Ask) -> Reply | Shut | Spent:
+        arm = self._settings.arms[ask.arm]
+        asker = self._askers[arm.server]
+        try:
+            if ask.kind != "rubric":
+                return await asker.ask(ask, arm)
+            key = digest(pair.prompt, self._rubric_keys[ask.arm])
+            return await self._rubrics.reply(key, lambda: asker.ask(ask, arm))
+        except (Shut, Spent) as over:
+            return over
+
+
+async def cancelled(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    """Cancel what is not done, and wait until it has ended."""
+    left = [task for task in tasks if not task.done()]
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left)
+
+
+def _unasked(over: Shut | Spent) -> Reply:
+    return Reply(error=str(over), attempts=0)

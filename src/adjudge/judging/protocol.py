@@ -1,0 +1,276 @@
+"""Pair + arm -> the questions to ask, each with what is needed to read its answer.
+
+The texts of a pair are made safe once (`Material`), then written into the arm's template (templates.py) once per
+presentation order or response; the draws of one prompt share its messages, so a server may keep them in its cache.
+
+Protocols: `pairwise` ([[A]], [[B]], [[C]] a tie), `pairwise5` ([[A>>B]] to [[B>>A]]), `pointwise` (one response at a
+time, a whole number on the arm's scale), and what is no verdict: `self-routing` ([[yes]] or [[no]]) and `rubric`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from adjudge.config import Arm, Settings
+from adjudge.errors import ConfigError
+from adjudge.judging import templates
+from adjudge.judging.fencing import defused, fence, foreign_labels, fresh
+from adjudge.judging.reading import VERDICTS, Reading, VerdictProtocol, read_score, read_verdict, split_reasoning
+from adjudge.types import Ask, Message, Order, Pair, Reply
+
+Mark = Callable[[], str]
+NEED_MARKS = ("[[yes]]", "[[no]]")
+NO_WORDS = "(no answer)"  # stands for an empty answer in the conversation: servers refuse an empty message
+
+
+class Material(NamedTuple):
+    """The texts of one pair, defused. `foreign` are the verdict labels that they name, `raw` the texts as they came."""
+
+    prompt: str
+    responses: tuple[str, ...]
+    rubric: str
+    foreign: frozenset[str]
+    raw: tuple[str, ...]
+
+
+class Question(NamedTuple):
+    """An Ask, and what its answer is read by."""
+
+    ask: Ask
+    foreign: frozenset[str]
+    code: str = ""
+
+
+def material(pair: Pair, rubric: str = "", *, trusted_rubric: bool = False) -> Material:
+    """A pair's texts made safe to show. A trusted rubric comes from the arm's own file and is shown as it is."""
+    if pair.prompt is None or not pair.texts:
+        raise ValueError(f"pair {pair.id!r} has no texts")
+    judged = (pair.prompt, *pair.texts) if trusted_rubric else (pair.prompt, *pair.texts, rubric)
+    return Material(
+        prompt=defused(pair.prompt),
+        responses=tuple(defused(text) for text in pair.texts),
+        rubric=rubric if trusted_rubric else defused(rubric),
+        foreign=foreign_labels(judged),
+        raw=(pair.prompt, *pair.texts, rubric),
+    )
+
+
+def verdict_questions(
+    pair: Pair, arm: Arm, settings: Settings, shown: Material, orders: tuple[Order, ...], mark: Mark
+) -> tuple[Question, ...]:
+    """Every order and sample of a pairwise arm: all samples of the first order, then of the second."""
+    labels = tuple(VERDICTS[_pairwise(arm)])
+    questions: list[Question] = []
+    for order in orders:
+        nonce = fresh(mark, shown.raw)
+        code = nonce if arm.mode == "reasoning" and shown.foreign & set(labels) else ""
+        first, second = shown.responses if order == "ab" else shown.responses[::-1]
+        said = templates.messages(
+            arm,
+            settings,
+            {
+                "mode": arm.mode,
+                "code": code,
+                "marks": _marks(labels, code),
+                "prompt": fence("PROMPT", shown.prompt, nonce),
+                "rubric": fence("RUBRIC", shown.rubric, nonce) if shown.rubric else "",
+                "response_a": fence("RESPONSE A", first, nonce),
+                "response_b": fence("RESPONSE B", second, nonce),
+            },
+        )
+        ask = Ask(
+            pair_id=pair.id,
+            arm=arm.name,
+            kind="verdict",
+            messages=said,
+            body={},
+            order=order,
+            choices=_marks(labels, "") if arm.mode == "instruct" else (),
+        )
+        questions += _draws(ask, arm, shown, code)
+    return tuple(questions)
+
+
+def score_questions(pair: Pair, arm: Arm, settings: Settings, shown: Material, mark: Mark) -> tuple[Question, ...]:
+    """Every response and sample of a pointwise arm: all samples of the first response, then of the next."""
+    labels = _scores(arm)
+    questions: list[Question] = []
+    for index, response in enumerate(shown.responses):
+        nonce = fresh(mark, shown.raw)
+        code = nonce if arm.mode == "reasoning" and shown.foreign & set(labels) else ""
+        said = templates.messages(
+            arm,
+            settings,
+            {
+                "mode": arm.mode,
+                "code": code,
+                "marks": _marks(("n",), code),
+                "low": arm.scale[0],
+                "high": arm.scale[1],
+                "prompt": fence("PROMPT", shown.prompt, nonce),
+                "rubric": fence("RUBRIC", shown.rubric, nonce) if shown.rubric else "",
+                "response": fence("RESPONSE", response, nonce),
+            },
+        )
+        ask = Ask(
+            pair_id=pair.id,
+            arm=arm.name,
+            kind="score",
+            messages=said,
+            body={},
+            response_index=index,
+            choices=labels if arm.mode == "instruct" else (),
+        )
+        questions += _draws(ask, arm, shown, code)
+    return tuple(questions)
+
+
+def need_question(pair: Pair, arm: Arm, settings: Settings, shown: Material, mark: Mark) -> Question:
+    """The self-routing question: do these responses need step-by-step reasoning?"""
+    nonce = fresh(mark, shown.raw)
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    responses = tuple(
+        fence(f"RESPONSE {letters[i] if i < len(letters) else i + 1}", response, nonce)
+        for i, response in enumerate(shown.responses)
+    )
+    variables = {
+        "mode": arm.mode,
+        "code": "",
+        "marks": NEED_MARKS,
+        "prompt": fence("PROMPT", shown.prompt, nonce),
+        "responses": responses,
+    }
+    ask = Ask(
+        pair_id=pair.id,
+        arm=arm.name,
+        kind="need",
+        messages=templates.messages(arm, settings, variables),
+        body=body(arm, 0),
+        choices=NEED_MARKS if arm.mode == "instruct" else (),
+    )
+    return Question(ask, shown.foreign)
+
+
+def rubric_ask(pair: Pair, writer: Arm, settings: Settings, mark: Mark) -> Ask:
+    """Have a rubric arm write a rubric for the pair's prompt; it does not see the responses."""
+    prompt = pair.prompt or ""
+    variables = {
+        "mode": writer.mode,
+        "code": "",
+        "marks": (),
+        "prompt": fence("PROMPT", defused(prompt), fresh(mark, (prompt,))),
+    }
+    said = templates.messages(writer, settings, variables)
+    return Ask(pair_id=pair.id, arm=writer.name, kind="rubric", messages=said, body=body(writer, 0))
+
+
+def repair_question(question: Question, reply: Reply, arm: Arm) -> Question:
+    """The conversation so far, and a request for the verdict alone; plain marks, since only a bare answer is wanted."""
+    ask = question.ask
+    said = defused(reply.text[split_reasoning(reply.text).start :]).strip() or NO_WORDS
+    if ask.kind == "score":
+        request = templates.repair_message({"marks": (), "low": arm.scale[0], "high": arm.scale[1]})
+        choices = _scores(arm)
+    else:
+        choices = _marks(tuple(VERDICTS[_pairwise(arm)]), "")
+        request = templates.repair_message({"marks": choices})
+    again = Ask(
+        pair_id=ask.pair_id,
+        arm=ask.arm,
+        kind="repair",
+        messages=(*ask.messages, Message("assistant", said), request),
+        body=body(arm, ask.sample, thinking=False),
+        order=ask.order,
+        response_index=ask.response_index,
+        sample=ask.sample,
+        choices=choices,
+    )
+    return Question(again, question.foreign, question.code)
+
+
+def read(question: Question, reply: Reply, arm: Arm) -> Reading:
+    """The answer to a verdict or score question, or to its repair."""
+    ask = question.ask
+    if arm.protocol == "pointwise" and ask.response_index is not None:
+        mode = "instruct" if ask.kind == "repair" else arm.mode
+        return read_score(reply, judged=question.foreign, scale=arm.scale, mode=mode, code=question.code)
+    order: Order = ask.order or "ab"
+    return read_verdict(reply, judged=question.foreign, protocol=_pairwise(arm), order=order, code=question.code)
+
+
+def body(arm: Arm, sample: int, *, thinking: bool = True) -> dict[str, Any]:
+    """The request fields beside the messages; `extra` is merged in last, its tables field by field.
+
+    thinking=False turns reasoning off for this request where the arm's switch is sure to (`template`); an effort is
+    left alone, since many models that have one cannot be switched off.
+
+    >>> body(Arm(model="m", mode="instruct", switch="template", max_tokens=5, extra={"n": 1}), 0)
+    {'model': 'm', 'max_tokens': 5, 'chat_template_kwargs': {'enable_thinking': False}, 'n': 1}
+    """
+    fields: dict[str, Any] = {"model": arm.model} if arm.model else {}
+    for name in ("temperature", "top_p", "top_k"):
+        if (value := getattr(arm.sampling, name)) is not None:
+            fields[name] = value
+    if arm.sampling.seed is not None:
+        fields["seed"] = arm.sampling.seed + sample
+    if arm.max_tokens:
+        fields["max_tokens"] = arm.max_tokens
+    switch = arm.switch or ("effort" if arm.effort else "prompt")
+    effort = "none" if arm.mode == "instruct" else arm.effort
+    if switch == "effort" and effort:
+        fields["reasoning_effort"] = effort
+    elif switch == "template":
+        fields["chat_template_kwargs"] = {"enable_thinking": arm.mode == "reasoning" and thinking}
+    if arm.logprobs:
+        fields |= {"logprobs": True, "top_logprobs": 20}
+    for name, value in arm.extra.items():
+        both = isinstance(value, dict) and isinstance(fields.get(name), dict)
+        fields[name] = {**fields[name], **value} if both else value
+    return fields
+
+
+def check_prompts(settings: Settings) -> None:
+    """Try every arm's prompt. Raises ConfigError where one fails, or does not show what is to be judged."""
+    prompt, one, other, rubric = ("sample " + text for text in ("7c19 prompt", "e04b", "52da", "a8f6 rubric"))
+    pair = Pair(id="check", prompt=prompt, response_a=one, response_b=other)
+
+    def mark() -> str:
+        return "7f3ac1"
+
+    for arm in settings.arms.values():
+        shown = material(pair, rubric if arm.rubric else "")
+        needed = {"prompt": prompt} | ({"rubric": rubric} if arm.rubric else {})
+        if arm.protocol == "rubric":
+            said = rubric_ask(pair, arm, settings, mark).messages
+        elif arm.protocol == "self-routing":
+            said = need_question(pair, arm, settings, shown, mark).ask.messages
+        elif arm.protocol == "pointwise":
+            said = score_questions(pair, arm, settings, shown, mark)[0].ask.messages
+            needed["response"] = one
+        else:
+            said = verdict_questions(pair, arm, settings, shown, ("ab",), mark)[0].ask.messages
+            needed |= {"response_a": one, "response_b": other}
+        text = "\n".join(message.content for message in said)
+        for name, what in needed.items():
+            if what not in text:
+                raise ConfigError(f"arms.{arm.name}: prompt {arm.prompt!r} never shows {{{{ {name} }}}}; add it")
+
+
+def _draws(ask: Ask, arm: Arm, shown: Material, code: str) -> list[Question]:
+    return [
+        Question(msgspec.structs.replace(ask, sample=sample, body=body(arm, sample)), shown.foreign, code)
+        for sample in range(arm.samples)
+    ]
+
+
+def _pairwise(arm: Arm) -> VerdictProtocol:
+    return "pairwise5" if arm.protocol == "pairwise5" else "pairwise"
+
+
+def _scores(arm: Arm) -> tuple[str, ...]:
+    return tuple(str(score) for score in range(arm.scale[0], arm.scale[1] + 1))
+
+
+def _marks(labels: tuple[str, ...], code: str) -> tuple[str, ...]:
+    return tuple(f"[[{label} {code}]]" if code else f"[[{label}]]" for label in labels)

@@ -1,0 +1,87 @@
+"""Writing what was bought: a judgment, its calls and its cost at once, or none of them."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from adjudge.store import rows, schema
+from adjudge.store.claims import Run, finished
+from adjudge.store.keep import Arrival, keep_entries, keep_pairs, keep_records, reserve
+from adjudge.store.schema import claims, judgments, runs
+from adjudge.store.statements import among, insert_rows
+from adjudge.store.values import Bought, Spend
+from adjudge.types import Call, Judgment, Outcome
+
+SPEND = ("judgments", "calls", "prompt_tokens", "output_tokens", "cost_usd", "unpriced_calls", "unmetered_calls")
+
+
+def put(connection: Connection, run: Run, bought: Sequence[Bought], came_ns: int) -> None:
+    """Write judgments and give back their claims. `came_ns` orders those that were not claimed."""
+    keys = list({b.wanted.key for b in bought})
+    giving = sa.delete(claims).where(claims.c.run_id == run.id, among(connection, claims.c.key, keys))
+    came = dict(connection.execute(giving.returning(claims.c.key, claims.c.came_ns)).all())
+    keep_pairs(connection, {b.wanted.pair_key: b.pair for b in bought})
+    arrivals = [Arrival(b.wanted.pair_key, b.pair, came.get(b.wanted.key, came_ns + i)) for i, b in enumerate(bought)]
+    ids = keep_records(connection, run.evaluator, arrivals)
+    final = finished(connection, keys)
+    new, new_calls, new_entries = [], [], {}
+    numbers = reserve(connection, judgments.c.judgment_id, len(bought))
+    for judgment_id, (wanted, _, judgment) in zip(numbers, bought, strict=True):
+        row = rows.judgment_row(judgment)
+        row.update(
+            judgment_id=judgment_id,
+            run_id=run.id,
+            key=wanted.key,
+            final_key=None,
+            arm_key=wanted.arm_key,
+            pair_key=wanted.pair_key,
+        )
+        if wanted.key not in final and judgment.outcome is not Outcome.FAILED:
+            row["final_key"] = wanted.key
+            final[wanted.key] = judgment_id
+        new.append(row)
+        new_calls += [rows.call_row(judgment_id, i, call, judgment) for i, call in enumerate(judgment.calls)]
+        entry = (ids[wanted.pair_key], wanted.arm)
+        new_entries[entry] = {
+            "record_id": entry[0],
+            "arm": wanted.arm,
+            "place": run.places[wanted.arm],
+            "judgment_id": final.get(wanted.key, judgment_id),
+        }
+    insert_rows(connection, judgments, new)
+    insert_rows(connection, schema.calls, new_calls)
+    keep_entries(connection, list(new_entries.values()))
+    spent = total([spend_of(b.judgment) for b in bought])
+    connection.execute(
+        sa.update(runs)
+        .where(runs.c.run_id == run.id)
+        .values({runs.c[name]: runs.c[name] + getattr(spent, name) for name in SPEND})
+    )
+
+
+def spend_of(judgment: Judgment) -> Spend:
+    """What one judgment cost. Without calls, what it says itself."""
+    if not judgment.calls:
+        return Spend(1, 0, 0, 0, judgment.cost_usd or 0.0, 0, 0)
+    calls, prompt_tokens, output_tokens, cost_usd, unpriced, unmetered = 0, 0, 0, 0.0, 0, 0
+    for call in judgment.calls:
+        calls += call.attempts > 0  # a kept rubric, and what the cap left unasked, are no calls
+        if call.usage is not None:
+            prompt_tokens += call.usage.prompt_tokens
+            output_tokens += call.usage.output_tokens
+        cost_usd += call.cost_usd or 0.0
+        unpriced += _is_unpriced(call)
+        unmetered += call.unmetered_calls
+    return Spend(1, calls, prompt_tokens, output_tokens, cost_usd, unpriced, unmetered)
+
+
+def total(spends: Sequence[Spend]) -> Spend:
+    return Spend(*(sum(column) for column in zip(*spends, strict=True)))
+
+
+def _is_unpriced(call: Call) -> bool:
+    """No price is known, and it is not known to be free: that is what was not asked, and what failed at every attempt
+    without one that can have been billed."""
+    free = call.attempts == 0 or (call.error is not None and call.usage is None and call.unmetered_calls == 0)
+    return call.cost_usd is None and not free
