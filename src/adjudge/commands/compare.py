@@ -47,6 +47,10 @@ def command(
     """
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
     comparison = compare(_watched(_open(records, evaluator)), names, evaluator=evaluator, by=by, unread=unread)
+    if not _is_file(records):
+        from adjudge.commands.definitions import with_definitions
+
+        comparison = with_definitions(comparison, records, evaluator if by == "evaluator" else comparison.evaluator)
     if html is not None:
         from adjudge.report.page import Made, write_comparison_html  # only --html needs the page's template engine
 
@@ -59,9 +63,14 @@ def command(
         show(comparison, Console(width=120 if plain else None, highlight=False))
 
 
+def _is_file(ref: str) -> bool:
+    """Whether the name tells; it spares a file the import of the database library."""
+    return ref.endswith((".jsonl", ".jsonl.gz", ".parquet"))
+
+
 def _open(ref: str, evaluator: str | None) -> Iterator[Record]:
-    if ref.endswith((".jsonl", ".jsonl.gz", ".parquet")):
-        return files.read(ref)  # spares a file the import of the database library
+    if _is_file(ref):
+        return files.read(ref)
     from adjudge.store.sources import is_store, open_records
 
     return open_records(ref, evaluator=evaluator, texts=not is_store(ref))

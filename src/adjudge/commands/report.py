@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from adjudge.commands.counting import counted
+from adjudge.commands.definitions import with_definitions
 from adjudge.compare import compare
 from adjudge.comparison import Comparison
 from adjudge.errors import AdjudgeError, ConfigError, DataError
@@ -70,6 +71,7 @@ def _compared(ref: str, names: Sequence[str], evaluator: str | None) -> tuple[li
     if not comparisons:
         raise next(result for result in tried.values() if isinstance(result, AdjudgeError))
     left_out = {name: result for name, result in tried.items() if isinstance(result, AdjudgeError)}
+    comparisons = [with_definitions(comparison, ref, comparison.evaluator) for comparison in comparisons]
     return comparisons, [f"{name} is not in this report: {error}" for name, error in left_out.items()]
 
 

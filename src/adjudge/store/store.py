@@ -13,7 +13,8 @@ from typing import Self
 import msgspec
 import sqlalchemy as sa
 
-from adjudge.store import claims, importing, migrate, reading, relabel, schema, writing
+from adjudge.store import claims, definitions, importing, migrate, reading, relabel, schema, writing
+from adjudge.store.definitions import Definition
 from adjudge.store.engine import Database
 from adjudge.store.keep import now_ns
 from adjudge.store.statements import among, batches, insert_rows
@@ -173,6 +174,11 @@ class Store(AbstractContextManager["Store"]):
         """The evaluators of which there are records, by name."""
         with self._database.read() as connection:
             return sorted(connection.execute(sa.select(schema.records.c.evaluator).distinct()).scalars())
+
+    def redefined(self, evaluator: str | None = None) -> dict[tuple[str, str], list[Definition]]:
+        """(evaluator, arm) -> definitions, the first run first, for every arm judged under two or more of them."""
+        with self._database.read() as connection:
+            return definitions.several(connection, evaluator)
 
     def spend(self, run_id: int | None = None) -> Spend:
         """What a run has spent, or all runs together. Imported judgments were bought elsewhere and do not count."""
