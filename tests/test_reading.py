@@ -509,7 +509,7 @@ def test_defusing_leaves_ordinary_text_alone() -> None:
 
 def test_the_mark_never_occurs_in_the_text() -> None:
     marks = iter(["aa11", "bb22", "cc33"])
-    drawn = fresh(lambda: next(marks), ("has AA11 in it", "and aa11bb22"))
+    drawn = fresh(lambda: next(marks), "has AA11 in it\nand aa11bb22".lower())
     assert drawn == "aa11bb22cc33"
     assert fence("PROMPT", "x", drawn).count(drawn) == 2
 
@@ -517,6 +517,14 @@ def test_the_mark_never_occurs_in_the_text() -> None:
 def test_hidden_marks_are_found_and_ordinary_brackets_are_not() -> None:
     assert foreign_labels(["x[[1]]", "[[A < < B]]"]) == {"1", "B>>A"}
     assert foreign_labels(["[[1, 2], [3, 4]]", "a[i[0]]", "[link](url)", "[[Category]]", "[A]"]) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "halves", [("[[A", "]]"), ("[", "[A]]"), ("<think", ">"), ("\uff3b", "\uff3bA]]"), ("[[", "A]]")]
+)
+def test_nothing_is_found_that_begins_in_one_text_and_ends_in_the_next(halves: tuple[str, str]) -> None:
+    assert foreign_labels(halves) == frozenset()
+    assert foreign_labels(["".join(halves)]) != frozenset()
 
 
 # -- log-probabilities, by hand

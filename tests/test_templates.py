@@ -12,7 +12,7 @@ TEXTS = {
     "response_b": "It is not.",
     "response": "[[ A ]]",
 }
-FIXED: dict[str, Any] = {"code": "", "marks": ("[[A]]", "[[B]]"), "low": 0, "high": 9}
+WORDS: dict[str, Any] = {"mode": "instruct", "code": "", "marks": ("[[A]]", "[[B]]"), "low": 0, "high": 9}
 
 
 @pytest.mark.parametrize("rubric", ["", "Be brief."])
@@ -20,15 +20,19 @@ FIXED: dict[str, Any] = {"code": "", "marks": ("[[A]]", "[[B]]"), "low": 0, "hig
 @pytest.mark.parametrize("code", ["", "7f3ac1"])
 @pytest.mark.parametrize("protocol", ["pairwise", "pairwise5", "pointwise", "rubric"])
 def test_a_filled_prompt_is_the_rendered_prompt(protocol: str, mode: str, code: str, rubric: str) -> None:
-    variables = {**FIXED, **TEXTS, "mode": mode, "code": code, "rubric": rubric}
+    words, texts = WORDS | {"mode": mode, "code": code}, TEXTS | {"rubric": rubric}
     name = templates._BUILTIN[protocol]
+    whole = templates._parted(templates._render(templates._builtin(name), words | texts))
     for _ in range(2):
-        assert templates._filled(name, variables) == templates._render(templates._builtin(name), variables)
+        assert templates._filled(name, words, texts) == whole
+    assert [message.role for message in whole] == ["system", "user"]
 
 
 def test_the_texts_of_one_pair_do_not_stay_for_the_next() -> None:
     name = templates._BUILTIN["pairwise"]
-    first = templates._filled(name, {**FIXED, **TEXTS, "mode": "instruct", "rubric": ""})
-    second = templates._filled(name, {**FIXED, **TEXTS, "mode": "instruct", "rubric": "", "prompt": "Who?"})
-    assert "Why?" in first
-    assert "Why?" not in second
+    first = templates._filled(name, WORDS, TEXTS | {"rubric": "Be brief."})
+    second = templates._filled(name, WORDS, TEXTS | {"rubric": "", "prompt": "Who?"})
+    assert "Why?" in first[-1].content
+    assert "Be brief." in first[-1].content
+    assert "Why?" not in second[-1].content
+    assert "Be brief." not in second[-1].content

@@ -12,13 +12,14 @@ Whoever writes a response writes for the judge too. Three things keep that text 
   they cannot be quotes.
 """
 
+import functools
 import hashlib
 import html
 import itertools
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 LABEL = r"[A-D]|[AB][ \t]{0,4}[<>=]{1,3}[ \t]{0,4}[AB]|tie|yes|no|-?[0-9]{1,4}(?:\.[0-9]{1,4})?"
 _CODE = r"[0-9A-Za-z_-]{1,64}"
@@ -53,6 +54,7 @@ _TWO_OPENINGS_ASCII = re.compile(r"\[(?:[^\w\[]|_)*\[", re.ASCII)
 _TWO_OPENINGS = re.compile(rf"[\u27e6\u301a]|[{_OPENING}](?:[^\w{_OPENING}]|_)*[{_OPENING}]")
 _THINK_TAG = re.compile(r"(?:think|thinking|thought)[^\w<>\[\]]{0,12}(?:[>\]\uff1e]|&gt|&#)", re.IGNORECASE)
 _THINK_WORD = re.compile("th(?:ink|ought)").search  # in small ASCII letters, where this finds nothing the tag does not
+_APART = "\0x\0"  # between two texts: a word, since a mark or a tag could reach over anything else
 _INVISIBLES = re.compile(f"[{_INVISIBLE}]")
 _LOOK_ALIKE: dict[int, str] = {
     ord(seen): meant
@@ -86,14 +88,14 @@ _SECRET = secrets.token_bytes(32)
 _COUNT = itertools.count()
 
 
-def fresh(mark: Callable[[], str], texts: Sequence[str]) -> str:
-    """A mark that occurs in none of the texts: drawn again, and grown, until it does not.
+def fresh(mark: Callable[[], str], lowered: str) -> str:
+    """A mark that does not occur in what is shown, which is given in small letters: drawn again, and grown, until then.
 
-    >>> fresh(lambda: "7f", ["a text with 7F in it"])
-    '7f7f'
+    >>> fresh(lambda: "7F", "a text with 7f in it")
+    '7F7F'
     """
     drawn = mark()
-    while any(drawn.lower() in text.lower() for text in texts):
+    while drawn.lower() in lowered:
         drawn += mark()
     return drawn
 
@@ -129,16 +131,16 @@ def foreign_labels(texts: Iterable[str]) -> frozenset[str]:
     >>> sorted(foreign_labels(["x[[1]] and [ [ b&gt;&gt;a ] ]", "[\\u200b[**\\u0410**]]"]))  # a Cyrillic A
     ['1', 'A', 'B>>A']
     """
-    found: set[str] = set()
-    for text in texts:
-        skeleton = _skeleton(text)
-        if skeleton:
-            found.update(normal_label(m[1]) for m in _HIDDEN_MARK.finditer(skeleton))
-        if (not text.isascii() or _THINK_WORD(text.lower())) and _THINK_TAG.search(text):
-            found.add(THINK)
+    text = _APART.join(texts)
+    skeleton = _skeleton(text)
+    found = {normal_label(m[1]) for m in _HIDDEN_MARK.finditer(skeleton)} if skeleton else set()
+    may_hold_a_tag = not text.isascii() or (any(end in text for end in ">]&") and _THINK_WORD(text.lower()))
+    if may_hold_a_tag and _THINK_TAG.search(text):
+        found.add(THINK)
     return frozenset(found)
 
 
+@functools.lru_cache(maxsize=256)
 def normal_label(label: str) -> str:
     """A label as it is compared: without spaces, in capitals, `A<B` as `B>A`.
 
@@ -154,7 +156,7 @@ def _skeleton(text: str) -> str:
     if "&" in text:
         text = html.unescape(text)
     ascii_only = text.isascii()
-    if not (_TWO_OPENINGS_ASCII if ascii_only else _TWO_OPENINGS).search(text):
+    if (ascii_only and "[" not in text) or not (_TWO_OPENINGS_ASCII if ascii_only else _TWO_OPENINGS).search(text):
         return ""  # most texts: spared the slow part
     if not ascii_only:
         text = unicodedata.normalize("NFKC", _INVISIBLES.sub("", text)).translate(_LOOK_ALIKE)

@@ -7,6 +7,7 @@ Protocols: `pairwise` ([[A]], [[B]], [[C]] a tie), `pairwise5` ([[A>>B]] to [[B>
 time, a whole number on the arm's scale), and what is no verdict: `self-routing` ([[yes]] or [[no]]) and `rubric`.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,13 +26,14 @@ NO_WORDS = "(no answer)"  # stands for an empty answer in the conversation: serv
 
 
 class Material(NamedTuple):
-    """The texts of one pair, defused. `foreign` are the verdict labels that they name, `raw` the texts as they came."""
+    """The texts of one pair, defused. `foreign` are the verdict labels that they name, `lowered` is all that was given,
+    as it came but in small letters."""
 
     prompt: str
     responses: tuple[str, ...]
     rubric: str
     foreign: frozenset[str]
-    raw: tuple[str, ...]
+    lowered: str
 
 
 class Question(NamedTuple):
@@ -44,15 +46,16 @@ class Question(NamedTuple):
 
 def material(pair: Pair, rubric: str = "", *, trusted_rubric: bool = False) -> Material:
     """A pair's texts made safe to show. A trusted rubric comes from the arm's own file and is shown as it is."""
-    if pair.prompt is None or not pair.texts:
+    responses = pair.texts
+    if pair.prompt is None or not responses:
         raise ValueError(f"pair {pair.id!r} has no texts")
-    judged = (pair.prompt, *pair.texts) if trusted_rubric else (pair.prompt, *pair.texts, rubric)
+    given = (pair.prompt, *responses, rubric)
     return Material(
         prompt=defused(pair.prompt),
-        responses=tuple(defused(text) for text in pair.texts),
+        responses=tuple([defused(text) for text in responses]),
         rubric=rubric if trusted_rubric else defused(rubric),
-        foreign=foreign_labels(judged),
-        raw=(pair.prompt, *pair.texts, rubric),
+        foreign=foreign_labels(given[:-1] if trusted_rubric else given),
+        lowered="\n".join(given).lower(),
     )
 
 
@@ -60,33 +63,28 @@ def verdict_questions(
     pair: Pair, arm: Arm, settings: Settings, shown: Material, orders: tuple[Order, ...], mark: Mark
 ) -> tuple[Question, ...]:
     """Every order and sample of a pairwise arm: all samples of the first order, then of the second."""
-    labels = tuple(VERDICTS[_pairwise(arm)])
+    labels = VERDICTS[_pairwise(arm)]
+    plain = _marks(tuple(labels), "")
     questions: list[Question] = []
     for order in orders:
-        nonce = fresh(mark, shown.raw)
-        code = nonce if arm.mode == "reasoning" and shown.foreign & set(labels) else ""
+        nonce = fresh(mark, shown.lowered)
+        code = nonce if arm.mode == "reasoning" and shown.foreign.intersection(labels) else ""
         first, second = shown.responses if order == "ab" else shown.responses[::-1]
-        said = templates.messages(
-            arm,
-            settings,
-            {
-                "mode": arm.mode,
-                "code": code,
-                "marks": _marks(labels, code),
-                "prompt": fence("PROMPT", shown.prompt, nonce),
-                "rubric": fence("RUBRIC", shown.rubric, nonce) if shown.rubric else "",
-                "response_a": fence("RESPONSE A", first, nonce),
-                "response_b": fence("RESPONSE B", second, nonce),
-            },
-        )
+        words = {"mode": arm.mode, "code": code, "marks": _marks(tuple(labels), code) if code else plain}
+        texts = {
+            "prompt": fence("PROMPT", shown.prompt, nonce),
+            "rubric": fence("RUBRIC", shown.rubric, nonce) if shown.rubric else "",
+            "response_a": fence("RESPONSE A", first, nonce),
+            "response_b": fence("RESPONSE B", second, nonce),
+        }
         ask = Ask(
             pair_id=pair.id,
             arm=arm.name,
             kind="verdict",
-            messages=said,
+            messages=templates.messages(arm, settings, words, texts),
             body={},
             order=order,
-            choices=_marks(labels, "") if arm.mode == "instruct" else (),
+            choices=plain if arm.mode == "instruct" else (),
         )
         questions += _draws(ask, arm, shown, code)
     return tuple(questions)
@@ -95,29 +93,22 @@ def verdict_questions(
 def score_questions(pair: Pair, arm: Arm, settings: Settings, shown: Material, mark: Mark) -> tuple[Question, ...]:
     """Every response and sample of a pointwise arm: all samples of the first response, then of the next."""
     labels = _scores(arm)
+    low, high = arm.scale
     questions: list[Question] = []
     for index, response in enumerate(shown.responses):
-        nonce = fresh(mark, shown.raw)
-        code = nonce if arm.mode == "reasoning" and shown.foreign & set(labels) else ""
-        said = templates.messages(
-            arm,
-            settings,
-            {
-                "mode": arm.mode,
-                "code": code,
-                "marks": _marks(("n",), code),
-                "low": arm.scale[0],
-                "high": arm.scale[1],
-                "prompt": fence("PROMPT", shown.prompt, nonce),
-                "rubric": fence("RUBRIC", shown.rubric, nonce) if shown.rubric else "",
-                "response": fence("RESPONSE", response, nonce),
-            },
-        )
+        nonce = fresh(mark, shown.lowered)
+        code = nonce if arm.mode == "reasoning" and shown.foreign.intersection(labels) else ""
+        words = {"mode": arm.mode, "code": code, "marks": _marks(("n",), code), "low": low, "high": high}
+        texts = {
+            "prompt": fence("PROMPT", shown.prompt, nonce),
+            "rubric": fence("RUBRIC", shown.rubric, nonce) if shown.rubric else "",
+            "response": fence("RESPONSE", response, nonce),
+        }
         ask = Ask(
             pair_id=pair.id,
             arm=arm.name,
             kind="score",
-            messages=said,
+            messages=templates.messages(arm, settings, words, texts),
             body={},
             response_index=index,
             choices=labels if arm.mode == "instruct" else (),
@@ -128,24 +119,19 @@ def score_questions(pair: Pair, arm: Arm, settings: Settings, shown: Material, m
 
 def need_question(pair: Pair, arm: Arm, settings: Settings, shown: Material, mark: Mark) -> Question:
     """The self-routing question: do these responses need step-by-step reasoning?"""
-    nonce = fresh(mark, shown.raw)
+    nonce = fresh(mark, shown.lowered)
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     responses = tuple(
         fence(f"RESPONSE {letters[i] if i < len(letters) else i + 1}", response, nonce)
         for i, response in enumerate(shown.responses)
     )
-    variables = {
-        "mode": arm.mode,
-        "code": "",
-        "marks": NEED_MARKS,
-        "prompt": fence("PROMPT", shown.prompt, nonce),
-        "responses": responses,
-    }
+    words = {"mode": arm.mode, "code": "", "marks": NEED_MARKS, "responses": responses}
+    texts = {"prompt": fence("PROMPT", shown.prompt, nonce)}
     ask = Ask(
         pair_id=pair.id,
         arm=arm.name,
         kind="need",
-        messages=templates.messages(arm, settings, variables),
+        messages=templates.messages(arm, settings, words, texts),
         body=body(arm, 0),
         choices=NEED_MARKS if arm.mode == "instruct" else (),
     )
@@ -155,13 +141,9 @@ def need_question(pair: Pair, arm: Arm, settings: Settings, shown: Material, mar
 def rubric_ask(pair: Pair, writer: Arm, settings: Settings, mark: Mark) -> Ask:
     """Have a rubric arm write a rubric for the pair's prompt; it does not see the responses."""
     prompt = pair.prompt or ""
-    variables = {
-        "mode": writer.mode,
-        "code": "",
-        "marks": (),
-        "prompt": fence("PROMPT", defused(prompt), fresh(mark, (prompt,))),
-    }
-    said = templates.messages(writer, settings, variables)
+    words = {"mode": writer.mode, "code": "", "marks": ()}
+    texts = {"prompt": fence("PROMPT", defused(prompt), fresh(mark, prompt.lower()))}
+    said = templates.messages(writer, settings, words, texts)
     return Ask(pair_id=pair.id, arm=writer.name, kind="rubric", messages=said, body=body(writer, 0))
 
 
@@ -272,5 +254,6 @@ def _scores(arm: Arm) -> tuple[str, ...]:
     return tuple(str(score) for score in range(arm.scale[0], arm.scale[1] + 1))
 
 
+@functools.lru_cache(maxsize=64)
 def _marks(labels: tuple[str, ...], code: str) -> tuple[str, ...]:
     return tuple(f"[[{label} {code}]]" if code else f"[[{label}]]" for label in labels)

@@ -24,6 +24,7 @@ last line that is not blank. So a forged verdict is never the one that is read; 
 repair question, which asks for nothing but the verdict, brings those back.
 """
 
+import functools
 import re
 from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
@@ -103,11 +104,11 @@ def read_verdict(
     if reply.recorded is not None:
         return Reading(reply.recorded)
     table = VERDICTS[protocol]
-    found = _find(reply, "verdict", table.keys(), judged, code)
+    found = _find(reply, "verdict", table, judged, code)
     if isinstance(found, Outcome):
         return Reading(found)
     outcome, p_a = table[found.label]
-    chances = label_chances(reply, found.at, table.keys()) if protocol == "pairwise" else None
+    chances = label_chances(reply, found.at, table) if protocol == "pairwise" and reply.top_logprobs else None
     if chances is not None:
         p_a = sum(p * table[label][1] for label, p in chances.items())
     return Reading(outcome, p_a=p_a) if order == "ab" else Reading(outcome.swapped(), p_a=1 - p_a)
@@ -162,7 +163,7 @@ def read_rubric(reply: Reply) -> tuple[Outcome | None, str]:
     body = _body(reply)
     if isinstance(body, Outcome):
         return body, ""
-    if (reply.finish_reason or "").lower() in _CUT:
+    if body.cut:
         return Outcome.TRUNCATED, ""
     if _REFUSAL.match(body.text):
         return Outcome.REFUSED, ""
@@ -205,6 +206,8 @@ def split_reasoning(text: str) -> Split:
     >>> text[split_reasoning(text).start:], split_reasoning("<think>A? No").closed
     ('[[B]]', False)
     """
+    if _TAG.search(text) is None:
+        return _ALL_CONTENT
     start, first_open, opens, closes, closed = 0, -1, 0, 0, True
     for tag in _TAG.finditer(text):
         if tag[1] or tag[2]:
@@ -213,16 +216,17 @@ def split_reasoning(text: str) -> Split:
             first_open = tag.start() if first_open < 0 else first_open
             opens, closed = opens + 1, False
     at_the_beginning = first_open >= 0 and not text[:first_open].strip()
-    return Split(start, closed, opens == closes == 0 or (opens == closes == 1 and at_the_beginning))
+    return Split(start, closed, opens == closes == 1 and at_the_beginning)
+
+
+_ALL_CONTENT = Split(0, closed=True, clean=True)
 
 
 class _Body(NamedTuple):
     text: str
     start: int
     clean: bool
-
-
-_ByLabel = dict[str, re.Match[str]]
+    cut: bool
 
 
 class _Found(NamedTuple):
@@ -240,11 +244,11 @@ def _body(reply: Reply) -> _Body | Outcome:
     split = split_reasoning(reply.text)
     if not split.closed:
         return Outcome.TRUNCATED
-    content = reply.text[split.start :]
-    text = content.strip()
-    if not text:
-        return Outcome.TRUNCATED if finish in _CUT else Outcome.UNREAD
-    return _Body(text, split.start + len(content) - len(content.lstrip()), split.clean)
+    content = reply.text[split.start :].lstrip()
+    cut = finish in _CUT
+    if not content:
+        return Outcome.TRUNCATED if cut else Outcome.UNREAD
+    return _Body(content.rstrip(), len(reply.text) - len(content), split.clean, cut)
 
 
 def _find(
@@ -260,10 +264,10 @@ def _find(
     if isinstance(body, Outcome):
         return body
     named = judged if isinstance(judged, frozenset) else foreign_labels(judged)
-    foreign = named & frozenset(labels)
+    foreign = named.intersection(labels)
     bare, is_mark = _bare(body, family, labels)
     whole = body.clean or THINK not in named  # else what was cut away as a trace may be the judge's quoting of a tag
-    if (reply.finish_reason or "").lower() in _CUT:
+    if body.cut:
         complete = bare is not None and (is_mark or (whole and bare.label in whole_when_cut))
         return bare if bare is not None and complete and bare.label not in foreign else Outcome.TRUNCATED
     if bare is not None and bare.label in foreign:
@@ -272,45 +276,42 @@ def _find(
         whole = True
     if bare is not None and whole:
         return bare
-    marks = _Marks(body.text, family, code)
-    own = marks.own(foreign)
-    if own is not None and (label := normal_label(own["label"])) in labels:
-        return _Found(label, body.start + own.start("label"))
-    return Outcome.REFUSED if not marks.any and _REFUSAL.match(body.text) else Outcome.UNREAD
+    marks = _marks(body.text, family, code)
+    own = _own(marks, foreign, body.text.rfind("\n") + 1)
+    if own is not None and own.label in labels:
+        return _Found(own.label, body.start + own.at)
+    return Outcome.REFUSED if not marks and _REFUSAL.match(body.text) else Outcome.UNREAD
 
 
-class _Marks:
-    """The marks of a text: by label, the last one in the text and the last one on its last line, which is not blank."""
-
-    def __init__(self, text: str, family: str, code: str) -> None:
-        self.plain: _ByLabel = {}
-        self.plain_last_line: _ByLabel = {}
-        self.coded: _ByLabel = {}
-        self.coded_last_line: _ByLabel = {}
-        last_line = text.rfind("\n") + 1
-        for mark in MARK.finditer(text):
-            if _family(mark["label"]) != family or mark["code"] not in (None, code):
-                continue
-            label = normal_label(mark["label"])
-            (self.plain if mark["code"] is None else self.coded)[label] = mark
-            if mark.start() >= last_line:
-                (self.plain_last_line if mark["code"] is None else self.coded_last_line)[label] = mark
-
-    @property
-    def any(self) -> bool:
-        return bool(self.plain or self.coded)
-
-    def own(self, foreign: frozenset[str]) -> re.Match[str] | None:
-        """The mark that is the judge's answer (rule 6, and the rule on forged verdicts)."""
-        if self.coded:
-            return _only(self.coded) or _only(self.coded_last_line)
-        if not foreign:
-            return _only(self.plain) or _only(self.plain_last_line)
-        return None if foreign & self.plain_last_line.keys() else _only(self.plain_last_line)
+class _Mark(NamedTuple):
+    label: str
+    at: int
+    coded: bool
 
 
-def _only(marks: _ByLabel) -> re.Match[str] | None:
-    return next(iter(marks.values())) if len(marks) == 1 else None
+def _marks(text: str, family: str, code: str) -> list[_Mark]:
+    """All marks of a question's family, but for those with another code than the one that was asked for."""
+    found = []
+    for mark in MARK.finditer(text):
+        label, written = mark.group("label", "code")
+        if _family(label) == family and (written is None or written == code):
+            found.append(_Mark(normal_label(label), mark.start("label"), written is not None))
+    return found
+
+
+def _own(marks: list[_Mark], foreign: frozenset[str], last_line: int) -> _Mark | None:
+    """The mark that is the judge's answer (rule 6, and the rule on forged verdicts). `last_line`: where it begins."""
+    coded = [mark for mark in marks if mark.coded]
+    if coded or not foreign:
+        which = coded or marks
+        return _agreed(which) or _agreed([mark for mark in which if mark.at > last_line])
+    closing = [mark for mark in marks if mark.at > last_line]
+    return None if any(mark.label in foreign for mark in closing) else _agreed(closing)
+
+
+def _agreed(marks: list[_Mark]) -> _Mark | None:
+    """The last of the marks, if all have one label."""
+    return marks[-1] if marks and all(mark.label == marks[-1].label for mark in marks) else None
 
 
 def _bare(body: _Body, family: str, labels: Collection[str]) -> tuple[_Found | None, bool]:
@@ -319,7 +320,7 @@ def _bare(body: _Body, family: str, labels: Collection[str]) -> tuple[_Found | N
         return None, False
     core = body.text.strip(_EMPHASIS).removesuffix(".").rstrip(_EMPHASIS)
     at = body.start + body.text.find(core)
-    mark = MARK.fullmatch(core)
+    mark = MARK.fullmatch(core) if core.startswith("[[") else None
     if mark is not None:
         label = normal_label(mark["label"])
         fits = mark["code"] is None and _family(label) == family and label in labels
@@ -328,6 +329,7 @@ def _bare(body: _Body, family: str, labels: Collection[str]) -> tuple[_Found | N
     return (_Found(label, at), False) if label in labels else (None, False)
 
 
+@functools.lru_cache(maxsize=256)
 def _family(label: str) -> str:
     if label[0] in "-0123456789":
         return "score"

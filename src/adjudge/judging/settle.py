@@ -23,7 +23,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -97,7 +97,7 @@ def unjudged(
 ) -> Judgment:
     """A judgment that came to nothing before a verdict was asked for; what it cost until then is kept."""
     found = dict.fromkeys(orders, outcome)
-    return _with_cost(Judgment(arm=arm, ab=found.get("ab"), ba=found.get("ba"), error=error), calls, len(orders))
+    return Judgment(arm=arm, ab=found.get("ab"), ba=found.get("ba"), error=error, **_bill(tuple(calls), len(orders)))
 
 
 def pairwise(arm: str, draws: Sequence[Draw], before: Sequence[Call] = ()) -> Judgment:
@@ -105,24 +105,22 @@ def pairwise(arm: str, draws: Sequence[Draw], before: Sequence[Call] = ()) -> Ju
     by_order: dict[Order, list[Draw]] = {}
     for draw in draws:
         by_order.setdefault(draw.call.order or "ab", []).append(draw)
-    outcomes = {order: _vote([d.final for d in some]) for order, some in by_order.items()}
-    shares = [_mean_p_a([d.final for d in some]) for some in by_order.values()]
-    known = [share for share in shares if share is not None]
-    texts = {order: _joined([d.text for d in some], outcomes[order]) for order, some in by_order.items()}
-    reasoning = {order: _joined([d.reasoning for d in some]) for order, some in by_order.items()}
+    sides = {order: _side(some) for order, some in by_order.items()}
+    ab, ba = sides.get("ab", _NOT_RUN), sides.get("ba", _NOT_RUN)
+    shares = [side.p_a for side in sides.values()]
     calls = (*before, *_calls(draws))
-    judgment = Judgment(
+    return Judgment(
         arm=arm,
-        ab=outcomes.get("ab"),
-        ba=outcomes.get("ba"),
-        p_a=math.fsum(known) / len(known) if known and len(known) == len(shares) else None,
-        completion_ab=texts.get("ab"),
-        completion_ba=texts.get("ba"),
-        reasoning_ab=reasoning.get("ab"),
-        reasoning_ba=reasoning.get("ba"),
+        ab=ab.outcome,
+        ba=ba.outcome,
+        p_a=None if None in shares else _mean([share for share in shares if share is not None]),
+        completion_ab=ab.text,
+        completion_ba=ba.text,
+        reasoning_ab=ab.reasoning,
+        reasoning_ba=ba.reasoning,
         error=_first_error(calls),
+        **_bill(calls, len(sides)),
     )
-    return _with_cost(judgment, calls, len(by_order))
 
 
 def pointwise(arm: str, pair: Pair, draws: Sequence[Draw], before: Sequence[Call] = ()) -> Judgment:
@@ -137,7 +135,7 @@ def pointwise(arm: str, pair: Pair, draws: Sequence[Draw], before: Sequence[Call
         "scores_by_response": [[_plain(d.final.value) for d in some] for some in by_response],
         "texts": [[d.text for d in some] for some in by_response],
     }
-    judgment = Judgment(
+    return Judgment(
         arm=arm,
         ab=outcome,
         p_a=p_a,
@@ -145,8 +143,36 @@ def pointwise(arm: str, pair: Pair, draws: Sequence[Draw], before: Sequence[Call
         reasoning_ab=_joined([d.reasoning for some in by_response for d in some]),
         scores=scores,
         error=_first_error(calls),
+        **_bill(calls, 1),
     )
-    return _with_cost(judgment, calls, 1)
+
+
+class _Side(NamedTuple):
+    """What the draws of one order come to."""
+
+    outcome: Outcome | None = None
+    p_a: float | None = None
+    text: str | None = None
+    reasoning: str | None = None
+
+
+_NOT_RUN = _Side()
+
+
+def _side(draws: Sequence[Draw]) -> _Side:
+    if len(draws) == 1 and draws[0].repair is None:  # nearly every judgment: spared the counting
+        call = draws[0].call
+        outcome = call.outcome or Outcome.UNREAD
+        text = None if outcome is Outcome.FAILED and not call.text else call.text
+        return _Side(outcome, call.p_a, text, call.reasoning or None)
+    finals = [draw.final for draw in draws]
+    outcome = _vote(finals)
+    return _Side(
+        outcome,
+        _mean([call.p_a for call in finals if call.p_a is not None]),
+        _joined([draw.text for draw in draws], outcome),
+        _joined([draw.reasoning for draw in draws]),
+    )
 
 
 def _rated(
@@ -200,16 +226,12 @@ def _worst(calls: Iterable[Call]) -> Outcome:
     return next((outcome for outcome in WORST_FIRST if outcome in found), Outcome.UNREAD)
 
 
-def _mean_p_a(calls: Sequence[Call]) -> float | None:
-    shares = [c.p_a for c in calls if c.p_a is not None]
-    return math.fsum(shares) / len(shares) if shares else None
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
 
 
-def _calls(draws: Iterable[Draw]) -> Iterable[Call]:
-    for draw in draws:
-        yield draw.call
-        if draw.repair is not None:
-            yield draw.repair
+def _calls(draws: Iterable[Draw]) -> list[Call]:
+    return [call for draw in draws for call in draw if call is not None]
 
 
 def _joined(texts: Sequence[str], outcome: Outcome | None = None) -> str | None:
@@ -220,7 +242,10 @@ def _joined(texts: Sequence[str], outcome: Outcome | None = None) -> str | None:
 
 
 def _first_error(calls: Iterable[Call]) -> str | None:
-    return next((call.error for call in calls if call.error is not None), None)
+    for call in calls:
+        if call.error is not None:
+            return call.error
+    return None
 
 
 def _billed(reply: Reply) -> Usage | None:
@@ -229,23 +254,13 @@ def _billed(reply: Reply) -> Usage | None:
     return Usage() if reply.usage is None and nothing else reply.usage
 
 
-def _with_cost(judgment: Judgment, calls: Sequence[Call], orders: int) -> Judgment:
-    usages = [call.usage for call in calls]
-    costs = [call.cost_usd for call in calls]
-    known = [usage for usage in usages if usage is not None]
-    total = known[0] if len(known) == 1 else sum(known, Usage())
-
-    def per_verdict(tokens: int) -> Number | None:
-        if len(known) < len(usages):
-            return None
-        return tokens / orders if tokens % orders else tokens // orders
-
-    return msgspec.structs.replace(
-        judgment,
-        prompt_tokens=per_verdict(total.prompt_tokens),
-        output_tokens=per_verdict(total.output_tokens),
-        cached_tokens=per_verdict(total.cached_tokens),
-        reasoning_tokens=per_verdict(total.reasoning_tokens),
-        cost_usd=None if None in costs else math.fsum(cost for cost in costs if cost is not None),
-        calls=tuple(calls),
-    )
+def _bill(calls: tuple[Call, ...], orders: int) -> dict[str, Any]:
+    """The fields of a judgment that say what it cost: tokens per verdict, whole where they can be."""
+    costs = [cost for call in calls if (cost := call.cost_usd) is not None]
+    usages = [usage for call in calls if (usage := call.usage) is not None]
+    bill: dict[str, Any] = {"calls": calls, "cost_usd": math.fsum(costs) if len(costs) == len(calls) else None}
+    if len(usages) == len(calls):
+        total = usages[0] if len(usages) == 1 else sum(usages, Usage())
+        for name, tokens in msgspec.structs.asdict(total).items():
+            bill[name] = tokens / orders if tokens % orders else tokens // orders
+    return bill

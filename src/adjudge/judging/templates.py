@@ -19,6 +19,7 @@ What a template is given (texts are already fenced and defused; it cannot forget
 
 import functools
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
@@ -38,27 +39,26 @@ _BUILTIN: dict[Protocol | str, str] = {
 }
 _TURN = f"\x00turn {secrets.token_hex(8)}\x00"  # no text can hold it: it is drawn after they were written
 _PLACE = f"\x00place {secrets.token_hex(8)}\x00"
-_TEXTS = ("prompt", "rubric", "response_a", "response_b", "response")
 
 
-def messages(arm: Arm, settings: Settings, variables: dict[str, Any]) -> tuple[Message, ...]:
-    """The messages of an arm's prompt. Raises ConfigError (arm, file, line) where the template fails."""
+def messages(arm: Arm, settings: Settings, words: Mapping[str, Any], texts: Mapping[str, str]) -> tuple[Message, ...]:
+    """The messages of an arm's prompt. Raises ConfigError (arm, file, line) where the template fails.
+
+    `texts`: what of the list above is a text of the pair, fenced, "" where there is none; `words`: the rest.
+    """
     if arm.prompt == BUILTIN_PROMPT:
-        text = _filled(_BUILTIN[arm.protocol], variables)
-    else:
-        where = f"arms.{arm.name}: prompt {arm.prompt!r}"
-        if arm.prompt not in settings.texts:
-            raise ConfigError(f"{where} was not loaded; load the arms with config.load")
-        try:
-            text = _render(_custom(settings.texts[arm.prompt]), variables)
-        except jinja2.TemplateSyntaxError as error:
-            raise ConfigError(f"{where}, line {error.lineno}: {error.message}") from None
-        except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            names = ", ".join(sorted(variables))
-            raise ConfigError(f"{where}: {error}; a prompt of this protocol is given: {names}") from None
-    before, turn, after = (part.strip() for part in text.partition(_TURN))
-    asked = (Message("user", after if turn else before),)
-    return (Message("system", before), *asked) if turn and before else asked
+        return _filled(_BUILTIN[arm.protocol], words, texts)
+    where = f"arms.{arm.name}: prompt {arm.prompt!r}"
+    if arm.prompt not in settings.texts:
+        raise ConfigError(f"{where} was not loaded; load the arms with config.load")
+    try:
+        text = _render(_custom(settings.texts[arm.prompt]), {**words, **texts})
+    except jinja2.TemplateSyntaxError as error:
+        raise ConfigError(f"{where}, line {error.lineno}: {error.message}") from None
+    except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        names = ", ".join(sorted({**words, **texts}))
+        raise ConfigError(f"{where}: {error}; a prompt of this protocol is given: {names}") from None
+    return _parted(text)
 
 
 def repair_message(variables: dict[str, Any]) -> Message:
@@ -66,23 +66,34 @@ def repair_message(variables: dict[str, Any]) -> Message:
     return Message("user", _render(_builtin(_BUILTIN["repair"]), variables).strip())
 
 
-def _filled(name: str, variables: dict[str, Any]) -> str:
+def _parted(text: str) -> tuple[Message, ...]:
+    before, turn, after = (part.strip() for part in text.partition(_TURN))
+    asked = (Message("user", after if turn else before),)
+    return (Message("system", before), *asked) if turn and before else asked
+
+
+def _filled(name: str, words: Mapping[str, Any], texts: Mapping[str, str]) -> tuple[Message, ...]:
     """A built-in prompt: all it does with a pair's texts is place them, so one rendering serves all pairs."""
-    texts = {key: text for key in _TEXTS if (text := variables.get(key))}
-    fixed = tuple((key, value) for key, value in variables.items() if key not in texts)
-    if variables["code"] or "responses" in variables:
-        return _render(_builtin(name), variables)
-    return "".join([texts[part] if i % 2 else part for i, part in enumerate(_parts(name, tuple(texts), fixed))])
+    if words["code"] or "responses" in words:
+        return _parted(_render(_builtin(name), {**words, **texts}))
+    shown = {key: text for key, text in texts.items() if text}
+    system, parts = _frame(name, tuple(texts), tuple(shown), tuple(words.items()))
+    return (*system, Message("user", "".join([shown[part] if i % 2 else part for i, part in enumerate(parts)])))
 
 
 @functools.lru_cache(maxsize=256)
-def _parts(name: str, places: tuple[str, ...], fixed: tuple[tuple[str, Any], ...]) -> list[str]:
-    """A built-in prompt as words, name of a text, words, name of a text, ..., words."""
-    text = _render(_builtin(name), dict(fixed) | {place: f"{_PLACE}{place}{_PLACE}" for place in places})
-    return text.split(_PLACE)
+def _frame(
+    name: str, texts: tuple[str, ...], shown: tuple[str, ...], words: tuple[tuple[str, Any], ...]
+) -> tuple[tuple[Message, ...], list[str]]:
+    """A built-in prompt without its texts, of which those named in `shown` are not empty: the system's message, and
+    the user's as words, name of a text, words, name of a text, ..., words."""
+    places = dict.fromkeys(texts, "") | {key: f"{_PLACE}{key}{_PLACE}" for key in shown}
+    *system, asked = _parted(_render(_builtin(name), {**dict(words), **places}))
+    assert not any(_PLACE in message.content for message in system)
+    return tuple(system), asked.content.split(_PLACE)
 
 
-def _render(template: jinja2.Template, variables: dict[str, Any]) -> str:
+def _render(template: jinja2.Template, variables: Mapping[str, Any]) -> str:
     # As Template.render does it, without copying the environment's globals for every prompt.
     context = template.new_context({**_environment().globals, **variables, "turn": _TURN}, shared=True)
     return "".join(template.root_render_func(context))
