@@ -1,32 +1,30 @@
 """What every router is: a ladder of policies, each of which says what to buy next.
 
-A **rung** is one policy at one multiplier, with the cost and the reward that it had on data which it was not fitted
-on. A budget is met by mixing two rungs, the one below and the one above it, so that the budget is spent and not passed.
-A policy looks at what is known of a row (`Seen`) and names the next purchase, or stops; the same `decide` serves
-fitting, evaluation and the gateway. A router that decides once, before anything is bought, goes on naming the purchases
-of its choice until they are made.
+Each policy is a rung (see ladder.py). It looks at what is known of a row (`Seen`) and names the next purchase, or
+stops; the same `decide` serves fitting, evaluation and the gateway. A router that decides once, before anything is
+bought, goes on naming the purchases of its choice until they are made.
 
-Costs of rungs are in the table's unit. `STOP` is -1.
+Costs of rungs are in the table's unit.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from adjudge.errors import BudgetError
 from adjudge.routing.ambiguity import Array
 from adjudge.routing.evidence import weigh
+from adjudge.routing.ladder import Rung, mix
 from adjudge.routing.table import Bools, Ints, Purchase, Seen, Table
 
 STOP = -1
 
 
-class Rung(NamedTuple):
-    """`multiplier`: reward that one more unit of cost must buy. `cost`, `reward`: means on rows held out of the fit."""
+class State(NamedTuple):
+    """What a router is saved as: plain JSON values, and arrays. `restore` of its module makes the same router of it."""
 
-    multiplier: float
-    cost: float
-    reward: float
+    card: dict[str, Any]
+    arrays: dict[str, Array]
 
 
 class Router(Protocol):
@@ -44,6 +42,8 @@ class Router(Protocol):
     def weights(self, rung: int) -> Array:
         """The weight of each purchase in the verdict, shape (U,)."""
         ...
+
+    def state(self) -> State: ...
 
 
 class Played(NamedTuple):
@@ -80,39 +80,25 @@ def play(router: Router, table: Table, rung: int, draw_N: Array) -> Played:
     return Played(bought_NU, reward_N, np.where(bought_NU, table.cost_NU, 0.0).sum(axis=1))
 
 
-def mix(rungs: tuple[Rung, ...], budget: float) -> list[tuple[int, float]]:
-    """[(rung, probability)]: the best mixture of two rungs whose mean cost is the budget, or of one that is below it.
-
-    Raises BudgetError for a budget below the cheapest rung.
-
-    >>> mix((Rung(1.0, 10.0, 0.5), Rung(0.1, 30.0, 0.8)), 15.0)
-    [(0, 0.75), (1, 0.25)]
-    """
-    hull = upper_hull(rungs)
-    cheapest = rungs[hull[0]].cost
-    if budget < cheapest * (1 - 1e-9):
-        raise BudgetError(
-            f"budget {budget:.6g} is below {cheapest:.6g}, what the cheapest policy costs; raise --budget"
-        )
-    below = [k for k in hull if rungs[k].cost <= budget * (1 + 1e-9)][-1]
-    above = next((k for k in hull if rungs[k].cost > rungs[below].cost), None)
-    if above is None or rungs[above].cost <= budget:
-        return [(below, 1.0)]
-    share = max((budget - rungs[below].cost) / (rungs[above].cost - rungs[below].cost), 0.0)
-    return [(below, 1 - share), (above, share)] if share > 0 else [(below, 1.0)]
+def still_missing(bundles: Sequence[Sequence[int]], choice_N: Ints, bought_NU: Bools) -> Ints:
+    """The next purchase of each row's chosen bundle that was not made yet, or STOP; shape (N,)."""
+    next_N = np.full(len(choice_N), STOP)
+    for k in np.unique(choice_N):
+        rows = np.flatnonzero(choice_N == k)
+        for u in reversed(bundles[k]):
+            next_N[rows[~bought_NU[rows, u]]] = u
+    return next_N
 
 
-def upper_hull(rungs: tuple[Rung, ...]) -> list[int]:
-    """The rungs that no mixture of others beats: from the cheapest up, each buying reward at a falling price."""
-    order = sorted(range(len(rungs)), key=lambda k: (rungs[k].cost, -rungs[k].reward))
-    hull: list[int] = []
-    for k in order:
-        if hull and rungs[k].reward <= rungs[hull[-1]].reward:
-            continue
-        while len(hull) >= 2 and _slope(rungs[hull[-2]], rungs[k]) >= _slope(rungs[hull[-2]], rungs[hull[-1]]):
-            hull.pop()
-        hull.append(k)
-    return hull
+def bundle_table(table: Table, bundles: Sequence[Sequence[int]], weight_U: Array) -> tuple[Array, Array]:
+    """(reward_NK, cost_NK) of buying each bundle whole, on the rows of a table."""
+    rewards, costs = [], []
+    for bundle in bundles:
+        bought_NU = np.zeros(table.cost_NU.shape, bool)
+        bought_NU[:, list(bundle)] = True
+        rewards.append(weigh(table.seen(bought_NU), weight_U).reward(table))
+        costs.append(table.cost_NU[:, list(bundle)].sum(axis=1))
+    return np.stack(rewards, axis=1), np.stack(costs, axis=1)
 
 
 def expected(router: Router, table: Table, budget: float, draw_N: Array) -> Expected:
@@ -127,8 +113,3 @@ def expected(router: Router, table: Table, budget: float, draw_N: Array) -> Expe
 
 def sum_of(parts: Any) -> Array:
     return np.asarray(np.sum(list(parts), axis=0))
-
-
-def _slope(low: Rung, high: Rung) -> float:
-    gap = high.cost - low.cost
-    return (high.reward - low.reward) / gap if gap > 0 else np.inf
