@@ -10,6 +10,7 @@ Each call is answered well or by one fault, drawn by a seeded generator in the o
 
     429 429-date       rate limit, Retry-After as seconds / as an HTTP date; not billed
     500 echo           server error, plain / repeating the Authorization header; not billed
+    400 401 402 403 404  the request / the key / the account / the model / the page is refused; not billed
     hang cut           no answer at all / half of one, then the connection is cut; billed, nobody can read what
     broken html sse    200 with half a JSON object / a page / an event stream; billed, unreadable
     big bomb deep      200 with 50 MB / gzip that unpacks to 200 MB / JSON nested 100,000 deep; billed, unreadable
@@ -38,7 +39,14 @@ from typing import Any, Literal
 import msgspec
 
 BILLED_UNREADABLY = frozenset({"hang", "cut", "broken", "html", "sse", "big", "bomb", "deep", "counts"})
-UNBILLED = frozenset({"429", "429-date", "500", "echo"})
+REFUSALS = {
+    "400": "unknown field",
+    "401": "Incorrect API key provided.",
+    "402": "no credit",
+    "403": "not for you",
+    "404": "The model does not exist.",
+}
+UNBILLED = frozenset({"429", "429-date", "500", "echo", *REFUSALS})
 READABLE = frozenset({"empty", "type", "encoding", "leak"})
 FAULTS = BILLED_UNREADABLY | UNBILLED | READABLE
 NONSENSE: tuple[object, ...] = (
@@ -192,7 +200,7 @@ class Server:
             return http_answer(429, _error("slow down"), extra=b"Retry-After: %s\r\n" % date.encode())
         if fault == "echo":
             return http_answer(500, _error(f"crashed on {authorization.decode()}"))
-        return http_answer(int(fault), _error("out of order"))
+        return http_answer(int(fault), _error(REFUSALS.get(fault, "out of order")))
 
 
 def http_answer(

@@ -15,6 +15,7 @@ from adjudge.commands.compare_table import show
 from adjudge.commands.judging import Counted, closing_lines, judge_pairs
 from adjudge.compare import compare
 from adjudge.comparison import Comparison, to_json
+from adjudge.config import Settings
 from adjudge.demo.folder import Folder, prepare
 from adjudge.demo.pairs import MOST_PAIRS, make_pairs
 from adjudge.demo.words import CLOSING, findings
@@ -59,8 +60,9 @@ def command(out: Path, count: int, seed: int, pairs_out: Path | None, as_json: b
     domains = ", ".join(dict.fromkeys(pair.domain for pair in pairs))
     say(f"1/4  {len(pairs)} pairs made, labels true by construction ({domains}): {folder.pairs}")
     say("2/4  SmolLM2-135M-Instruct judges each in both orders, without and with reasoning ...")
-    summary = _judge(pairs, folder)
-    for line in closing_lines(summary):
+    settings = config.load(folder.arms)
+    summary = _judge(pairs, folder, settings)
+    for line in closing_lines(summary, settings):
         say(f"     {line}")
     if summary.stopped:
         return 1
@@ -79,8 +81,7 @@ def command(out: Path, count: int, seed: int, pairs_out: Path | None, as_json: b
     return 0 if summary.complete else 1
 
 
-def _judge(pairs: list[Pair], folder: Folder) -> Summary:
-    settings = config.load(folder.arms)
+def _judge(pairs: list[Pair], folder: Folder, settings: Settings) -> Summary:
     store = Store.open(str(folder.store))
     try:
         return judge_pairs(Counted(pairs, len(pairs)), settings.choose(["all"]), settings, store, concurrency=UNDER_WAY)

@@ -10,6 +10,7 @@ import msgspec
 
 from adjudge import config
 from adjudge.commands.judging import Counted, closing_lines, judge_pairs
+from adjudge.commands.remedies import remedies
 from adjudge.config import Arm, Settings
 from adjudge.judging.progress import Summary
 from adjudge.judging.protocol import check_prompts
@@ -78,7 +79,7 @@ def command(
     if as_json:
         click.echo(msgspec.json.encode(_json(summary, found, count, settings, store_url)))
     else:
-        _print(summary, found, arms, store_url)
+        _print(summary, found, arms, settings, store_url)
     return 0 if summary.complete else 1
 
 
@@ -96,17 +97,18 @@ def _json(summary: Summary, found: Checked, count: int, settings: Settings, stor
         "left_out": found.left_out,
         "complete": summary.complete,
         "how_to_go_on": summary.how_to_go_on,
+        "remedies": remedies(summary, settings),
         **msgspec.to_builtins(summary),
         "spend": summary.spend._asdict(),
     }
 
 
-def _print(summary: Summary, found: Checked, arms: list[Arm], store: str) -> None:
+def _print(summary: Summary, found: Checked, arms: list[Arm], settings: Settings, store: str) -> None:
     for reason, count in found.left_out.items():
         click.echo(f"{count:,} rows left out: {reason}.")
     if found.without_gold:
         click.echo(f"Pairs without a gold label, judged but not scored: {found.without_gold:,} of {found.count:,}.")
-    for line in closing_lines(summary):
+    for line in closing_lines(summary, settings):
         click.echo(line)
     names = ",".join(arm.name for arm in arms)
     if summary.complete and len(arms) > 1:

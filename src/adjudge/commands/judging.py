@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from adjudge.commands.remedies import remedies
 from adjudge.config import Arm, Settings
 from adjudge.judging.backends.base import Backend, open_backend
 from adjudge.judging.collector import rare_collections
@@ -158,22 +159,17 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def closing_lines(summary: Summary) -> list[str]:
-    """What a run did, in a few plain lines."""
+def closing_lines(summary: Summary, settings: Settings) -> list[str]:
+    """What a run did, what went wrong most, and what to do about it, in a few plain lines."""
     spend = summary.spend
-    bought = summary.bought - summary.not_bought
-    first = f"{bought:,} judgments bought in {duration(summary.seconds)}"
-    if summary.skipped:
-        first += f", {summary.skipped:,} were in the store"
+    settled, failed = summary.bought - summary.failed, summary.failed - summary.not_bought
+    first = f"{settled:,} judgments bought in {duration(summary.seconds)}"
+    first += f", {failed:,} failed" if failed else ""
+    first += f", {summary.skipped:,} were in the store" if summary.skipped else ""
     lines = [first + "."]
-    counts = dict(summary.outcomes)
-    counts[Outcome.FAILED] = counts.get(Outcome.FAILED, 0) - summary.not_bought
-    none = [f"{n:,} {o}" for o, n in counts.items() if not o.is_verdict and n]
-    verdicts = sum(n for o, n in counts.items() if o.is_verdict)
-    if bought:
-        ties = summary.outcomes.get(Outcome.TIE, 0)
-        without = f"; without a verdict: {', '.join(sorted(none))}" if none else "; none without a verdict"
-        lines.append(f"{verdicts:,} verdicts ({ties:,} ties or split orders){without}.")
+    if settled:
+        lines.append(_verdicts(summary))
+    if spend.prompt_tokens or spend.output_tokens:
         lines.append(
             f"{spend.calls:,} calls, {spend.prompt_tokens:,} prompt and {spend.output_tokens:,} output tokens, "
             f"${spend.cost_usd:,.4f}."
@@ -184,7 +180,30 @@ def closing_lines(summary: Summary) -> list[str]:
         lines.append(f"{spend.unmetered_calls:,} attempts failed that the server may have billed all the same.")
     if summary.interrupted:
         lines.append(f"{summary.interrupted:,} judgments were in flight when an earlier run died; bought again.")
-    if summary.how_to_go_on:
-        text = summary.how_to_go_on
-        lines.append(text[0].upper() + text[1:] + ".")
+    lines += [_sentence(part) for part in _gone_wrong(summary, settings) if part]
     return lines
+
+
+def _gone_wrong(summary: Summary, settings: Settings) -> Iterator[str]:
+    """Why servers were given up or what failed most, what to do about it, and how to go on."""
+    failed = summary.failed - summary.not_bought
+    if summary.given_up:
+        yield from summary.given_up.values()
+    elif summary.failures:
+        worst = summary.failures[0]
+        yield f"{'All' if worst.count == failed else f'{worst.count:,}'} of the {failed:,} failed with: {worst.error}"
+    yield from remedies(summary, settings)
+    yield summary.what_is_left if summary.given_up else summary.how_to_go_on
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "?")) else text + "."
+
+
+def _verdicts(summary: Summary) -> str:
+    verdicts = sum(n for o, n in summary.outcomes.items() if o.is_verdict)
+    ties = summary.outcomes.get(Outcome.TIE, 0)
+    none = sorted(f"{n:,} {o}" for o, n in summary.outcomes.items() if not o.is_verdict and o is not Outcome.FAILED)
+    without = f"without a verdict: {', '.join(none)}" if none else "none without a verdict"
+    return f"{verdicts:,} verdicts ({ties:,} ties or split orders); {without}."

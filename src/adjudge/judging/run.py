@@ -191,7 +191,7 @@ class _Buying:
     async def _summary(self, feed: Feed) -> Summary:
         tally = self.tally
         known_left = feed.dropped + len(self.unbought) if feed.exhausted else tally.left
-        shut = [gate.shut_why for gate in self.gates.values() if gate.shut_why]
+        given_up = {name: gate.shut_why for name, gate in self.gates.items() if gate.shut_why}
         return Summary(
             run_id=self.ledger.run_id,
             bought=tally.bought,
@@ -203,7 +203,9 @@ class _Buying:
             outcomes=dict(tally.outcomes),
             spend=await self.ledger.spend(),
             seconds=time.perf_counter() - tally.began,
-            stopped="; ".join(shut) or ("stopped" if known_left != 0 else ""),
+            failures=tally.failures,
+            stopped="; ".join(given_up.values()) or ("stopped" if known_left != 0 else ""),
+            given_up=given_up,
         )
 
 

@@ -11,6 +11,7 @@ vLLM is given, are no secret and are let be.)
 import asyncio
 import email.utils
 import math
+import os
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -110,8 +111,7 @@ class Http:
             case aiohttp.InvalidURL():
                 return Rejected(self._mask(f"the server's url is no address: {error}"), always=True)
             case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-                reason = error.os_error.strerror if isinstance(error, aiohttp.ClientConnectorError) else "too slow"
-                return Unavailable(self._mask(f"no connection to {self._url.host}:{self._url.port}: {reason or error}"))
+                return Unavailable(self._mask(f"no connection to {self._url.host}:{self._url.port}: {_reason(error)}"))
             case TimeoutError():
                 return Unavailable(f"no answer within deadline_s = {self._deadline_s:g}", maybe_billed=True)
         return Unavailable(self._mask(f"connection lost: {error or type(error).__name__}"), maybe_billed=True)
@@ -131,6 +131,15 @@ class Http:
             if self._key in (getattr(reply, f) or "")
         ]
         return msgspec.structs.replace(reply, **{f: self._mask(getattr(reply, f)) for f in found}) if found else reply
+
+
+def _reason(error: aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) -> str:
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "too slow"
+    number = error.os_error.errno
+    # The event loop's own words repeat the address; negative numbers are the resolver's, which strerror does not know.
+    known = os.strerror(number).lower() if number and number > 0 else error.os_error.strerror
+    return known or str(error)
 
 
 def retry_after_s(headers: Mapping[str, str], now: float | None = None) -> float | None:
