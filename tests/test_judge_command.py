@@ -184,3 +184,69 @@ def test_bad_pairs_are_refused_before_anything_is_bought(place, spoiled):
     assert shown.stderr.startswith("adjudge: pairs.jsonl:")
     assert shown.stderr.count("\n") == 1
     assert not (place / "judgments.db").exists()
+
+
+BEST_OF_N = [{"id": f"n{i}", "prompt": f"{i}?", "responses": ["yes", "no", "maybe"], "gold_index": 0} for i in range(6)]
+RATING = (
+    ARMS
+    + """
+[arms.rating]
+like = "instruct"
+protocol = "pointwise"
+[arms.either]
+like = "instruct"
+protocol = "self-routing"
+choices = ["instruct", "rating"]
+"""
+)
+
+
+def judge_best_of_n(place, server, *args: str, others: int = 0, arms: str) -> subprocess.CompletedProcess[str]:
+    pairs = place / "pairs.jsonl"
+    plain = pairs.read_text(encoding="utf-8").splitlines()[:others]
+    pairs.write_text("\n".join([*plain, *map(json.dumps, BEST_OF_N)]), encoding="utf-8")
+    (place / "arms.toml").write_text(RATING.format(url=server.url), encoding="utf-8")
+    return judge(place, *args, arms=arms)
+
+
+@pytest.mark.parametrize(
+    ("arms", "says"),
+    [
+        ("instruct", "arm instruct compares two responses"),
+        ("all", "arms instruct, reasoning, either compare two responses"),
+    ],
+)
+def test_arms_that_compare_two_are_refused_before_anything_is_bought_where_all_items_are_best_of_n(place, arms, says):
+    with scripted.process(scripted.Script()) as server:
+        shown = judge_best_of_n(place, server, arms=arms)
+        assert server.count().calls == 0
+    assert (shown.returncode, shown.stdout, shown.stderr.count("\n")) == (2, "", 1)
+    assert says in shown.stderr and "--as-pairs" in shown.stderr and 'protocol = "pointwise"' in shown.stderr
+    assert not (place / "judgments.db").exists()
+
+
+def test_best_of_n_items_are_judged_by_a_pointwise_arm_and_as_pairs_by_any(place):
+    with scripted.process(scripted.Script(says=("[[7]] [[A]]",))) as server:
+        rated = json.loads(judge_best_of_n(place, server, "--json", arms="rating").stdout)
+        compared = json.loads(judge_best_of_n(place, server, "--json", "--as-pairs", arms="instruct").stdout)
+    assert (rated["bought"], rated["failed"]) == (6, 0)
+    assert (compared["bought"], compared["failed"]) == (12, 0)
+
+
+def test_where_only_some_items_are_best_of_n_those_fail_one_by_one_and_the_others_are_judged(place):
+    with scripted.process(scripted.Script()) as server:
+        shown = judge_best_of_n(place, server, "--json", others=4, arms="instruct")
+        assert server.count().calls == 8
+    assert shown.returncode == 1
+    told = json.loads(shown.stdout)
+    assert (told["bought"], told["failed"]) == (10, 6)
+    assert "--as-pairs" in told["failures"][0]["error"]
+
+
+def test_pairs_without_any_text_are_refused_before_anything_is_bought(place):
+    rows = [{"id": f"t{i}", "prompt": None, "response_a": None, "response_b": None} for i in range(3)]
+    (place / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (place / "arms.toml").write_text(ARMS.format(url="http://127.0.0.1:9/v1"), encoding="utf-8")
+    shown = judge(place, arms="instruct")
+    assert shown.returncode == 2
+    assert "pairs.jsonl: holds no texts to judge, in none of its 3 pairs" in shown.stderr

@@ -12,6 +12,7 @@ from adjudge import config
 from adjudge.commands.judging import Counted, closing_lines, judge_pairs
 from adjudge.commands.remedies import remedies
 from adjudge.config import Arm, Settings
+from adjudge.errors import DataError
 from adjudge.judging.progress import Summary
 from adjudge.judging.protocol import check_prompts
 from adjudge.judging.run import reachable
@@ -68,6 +69,7 @@ def command(
     for server in {arm.server for arm in used}:
         settings.api_key(server)
     found = check(pairs, format=form, as_pairs=as_pairs)
+    _check_fit(pairs, found, arms, settings)
     stream: Iterator[Pair] = read(pairs, format=form, seed=seed, as_pairs=as_pairs)
     store = Store.open(store_url)
     try:
@@ -81,6 +83,29 @@ def command(
     else:
         _print(summary, found, arms, settings, store_url)
     return 0 if summary.complete else 1
+
+
+def _check_fit(source: str, found: Checked, arms: list[Arm], settings: Settings) -> None:
+    """Raises DataError where an arm can judge none of the pairs; where it can judge some, the others fail one by one.
+
+    A replay needs no texts and takes what was recorded.
+    """
+    asking = [arm for arm in arms if settings.servers[arm.server].kind != "replay"]
+    if asking and found.without_texts == found.count:
+        raise DataError(
+            f"holds no texts to judge, in none of its {found.count:,} pairs",
+            path=source,
+            remedy='give prompts and responses, or replay what was recorded (kind = "replay")',
+        )
+    choices = {arm.name: [settings.arms[name] for name in arm.choices or (arm.name,)] for arm in asking}
+    pairwise = [name for name, those in choices.items() if any(arm.protocol != "pointwise" for arm in those)]
+    if pairwise and found.best_of_n == found.count:
+        one = f"arm {pairwise[0]} compares" if len(pairwise) == 1 else f"arms {', '.join(pairwise)} compare"
+        raise DataError(
+            f"holds best-of-n items alone, and {one} two responses",
+            path=source,
+            remedy='name a pointwise arm (protocol = "pointwise"), or read the items as pairs: --as-pairs',
+        )
 
 
 def _in_orders(settings: Settings, arms: list[Arm], orders: Orders) -> tuple[Settings, list[Arm]]:
