@@ -197,6 +197,19 @@ def test_costs_are_compared_where_both_are_known():
     assert (two.output_tokens, two.cost_usd) == (100.0, 0.4)
 
 
+def test_a_gain_says_over_how_many_pairs_with_gold_it_is_taken():
+    records = [
+        record(0, "A", one="AA", two="AB"),
+        record(1, None, one="AA", two="AA"),
+        record(2, "B", one="A?", two="B."),
+    ]
+    assert [row.n for row in quick(records, ["one", "two"]).rows] == [3, 3]
+    assert both(quick(records, ["one", "two"])).n == 2
+    unread = [*records, record(3, "A", one="??", two="t?")]
+    assert both(quick(unread, ["one", "two"])).n == 3
+    assert both(quick(unread, ["one", "two"], unread="left-out")).n == 2
+
+
 def test_an_arm_that_costs_nothing_gives_no_ratio():
     free = judgment("one", "AA", output_tokens=0)
     assert both(compare([record(0, "A", one=free, two=judgment("two", "AA", output_tokens=9))])).cost_ratio is None

@@ -279,6 +279,7 @@ def _contrast(columns: Columns, base: str, other: str, how: _How) -> Contrast:
     ahead = np.sign(y_reward[0] * x_reward[1] - x_reward[0] * y_reward[1])
     return Contrast(
         gain=metrics.paired_gain(x_reward, y_reward, level=how.level, resamples=how.resamples, seed=how.seed),
+        n=int(((x_reward[1] > 0) | (y_reward[1] > 0)).sum()),
         better=int((ahead > 0).sum()),
         worse=int((ahead < 0).sum()),
         only_base=only_x,

@@ -54,8 +54,9 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 class Contrast(msgspec.Struct, frozen=True, kw_only=True):
     """`other` set against `base` on the paired instances.
 
-    `gain` is the difference of the accuracies shown, with a paired bootstrap interval. `better` and `worse` count the
-    instances where other earned more, or less, than base (mean reward of the orders).
+    `gain` is the difference of the accuracies shown, with a paired bootstrap interval, over the `n` instances that have
+    a gold label and an order that counts. `better` and `worse` count those where other earned more, or less, than base
+    (mean reward of the orders).
 
     McNemar's test counts an instance as right only when its outcome is the gold label, so neither a tie nor two orders
     that disagree are right: `only_base` and `only_other` are its discordant counts (right by one arm only), `mcnemar_p`
@@ -66,6 +67,7 @@ class Contrast(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     gain: Estimate | None
+    n: int
     better: int
     worse: int
     only_base: int

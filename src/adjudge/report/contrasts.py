@@ -11,12 +11,13 @@ from adjudge.report.svg import Scale, cost_scale
 
 TOTAL = "all together"
 _OPEN = (
-    "An open point's interval includes zero: no difference is shown there. McNemar's test looks at settled pairs: two "
-    "orders that disagree are a tie, and a tie is not right, so it can part from the gain, which counts each order."
+    "n counts pairs with a gold label. An open point's interval includes zero: no difference is shown there. McNemar's "
+    "test looks at settled pairs: two orders that disagree are a tie, and a tie is not right, so it can part from the "
+    "gain, which counts each order."
 )
 _COLUMNS = (Column("gain [interval]", 150), Column("n", 44), Column("McNemar p", 70))
 _HEADINGS = [
-    "n",
+    "pairs with gold",
     "accuracy of the base",
     "accuracy of the other",
     "gain [interval], points",
@@ -52,7 +53,7 @@ def gain_by_arm(comparison: Comparison) -> Figure:
         _Entry(other, row.n, row.contrasts[base, other], row.arms[base], row.arms[other])
         for _, other in comparison.pairs
     ]
-    caption = f"Accuracy of each arm less that of {base} over the same {row.n:,} pairs. {_OPEN}"
+    caption = f"Accuracy of each arm less that of {base} over the same pairs. {_OPEN}"
     return _forest(f"Gain over {base}", caption, "arm", _by_gain(entries))
 
 
@@ -110,7 +111,7 @@ def _forest(title: str, caption: str, first: str, entries: Sequence[_Entry]) -> 
         Row(
             e.name,
             e.contrast.gain,
-            (t.points_interval(e.contrast.gain), f"{e.n:,}", t.p_value(e.contrast.mcnemar_p)),
+            (t.points_interval(e.contrast.gain), f"{e.contrast.n:,}", t.p_value(e.contrast.mcnemar_p)),
             e.total,
             absent="no gold label",
         )
@@ -122,7 +123,7 @@ def _forest(title: str, caption: str, first: str, entries: Sequence[_Entry]) -> 
 def _gain_cells(e: _Entry) -> list[str]:
     return [
         e.name,
-        f"{e.n:,}",
+        f"{e.contrast.n:,}",
         t.percent(e.base.accuracy),
         t.percent(e.other.accuracy),
         t.points_interval(e.contrast.gain),
