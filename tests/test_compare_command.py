@@ -44,8 +44,10 @@ def test_the_table_shows_both_arms_the_gain_and_says_it_in_words(file):
     assert re.search(r"^all +40 +75\.0 +75\.0 +\+0\.0 \[", shown, re.MULTILINE)
     assert re.search(r"^math +20 +50\.0 +100\.0 +\+50\.0 \[ *\S+, +\S+\] +42\.5 x", shown, re.MULTILINE)
     words = " ".join(shown.split())
-    assert "two: pays in math (+50.0); harms in chat (-50.0). Over all +0.0 points" in words
-    assert "It costs 42.5 x the output tokens of one." in words
+    assert "two costs 42.5 x the output tokens of one and gains 0.0 points of accuracy [" in words
+    assert (
+        "By domain: it pays in math (+50.0), harms in chat (-50.0), and shows no clear difference in 0 of 2." in words
+    )
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200])

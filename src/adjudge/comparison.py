@@ -1,4 +1,4 @@
-"""What `compare` finds, as values; the same as plain JSON, and in one sentence."""
+"""What `compare` finds, as values; the same as plain JSON."""
 
 from typing import Any, Literal
 
@@ -8,6 +8,8 @@ from adjudge.metrics import Estimate
 
 Unread = Literal["wrong", "left-out"]
 ALL = "all"
+FEWEST = 6
+"""Pairs without which nothing is certain at 95 %: five that all say the same are two-sided p = 2 x 0.5^5 > 0.05."""
 
 
 class ArmRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +78,13 @@ class Contrast(msgspec.Struct, frozen=True, kw_only=True):
     cost_ratio: float | None
     usd_ratio: float | None
     agreement: Agreement
+
+    @property
+    def side(self) -> Literal[-1, 0, 1]:
+        """1 where other is shown to gain, -1 where it is shown to lose; 0: the interval includes zero, or too few."""
+        if self.gain is None or self.n < FEWEST or not self.gain.excludes(0):
+            return 0
+        return 1 if self.gain.value > 0 else -1
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,35 +161,6 @@ def _row_json(row: Row) -> dict[str, Any]:
         "arms": plain(row.arms),
         "contrasts": [{"base": x, "other": y, **plain(c)} for (x, y), c in row.contrasts.items()],
     }
-
-
-def conclusion(comparison: Comparison, pair: tuple[str, str]) -> str:
-    """Where the pair's second arm pays and where it harms, read off the intervals, and what it costs.
-
-    A domain is named when the interval of its gain excludes zero.
-    """
-    base, other = pair
-    overall = comparison.rows[0].contrasts[pair]
-    parts = ["without gold labels nobody knows who is right."]
-    if overall.gain is not None:
-        parts = [_where(comparison, pair), _overall(overall.gain)]
-    if overall.cost_ratio is not None:
-        parts.append(f"It costs {times(overall.cost_ratio)} the output tokens of {base}.")
-    return " ".join((f"{other}:", *parts))
-
-
-def _where(comparison: Comparison, pair: tuple[str, str]) -> str:
-    gains = {row.domain: row.contrasts[pair].gain for row in comparison.rows[1:]}
-    known = sorted(((g.value, d, g) for d, g in gains.items() if g), reverse=True)
-    pays = [f"{domain} ({points(value)})" for value, domain, gain in known if gain.low > 0]
-    harms = [f"{domain} ({points(value)})" for value, domain, gain in reversed(known) if gain.high < 0]
-    open_ = len(known) - len(pays) - len(harms)
-    undecided = f"; no clear difference in {open_} of {len(known)}" if open_ else ""
-    return f"pays in {', '.join(pays) or f'no {comparison.by}'}; harms in {', '.join(harms) or 'none'}{undecided}."
-
-
-def _overall(gain: Estimate) -> str:
-    return f"Over all {points(gain.value)} points [{points(gain.low)}, {points(gain.high)}]."
 
 
 def points(gain: float) -> str:

@@ -8,13 +8,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adjudge.comparison import ALL, Agreement, ArmRow, Comparison, Contrast, conclusion, points, times
+from adjudge.comparison import ALL, Agreement, ArmRow, Comparison, Contrast, points, times
 from adjudge.metrics import Estimate
-from adjudge.report.text import visible
+from adjudge.report.finding import finding
+from adjudge.report.text import typed, visible
 
 GAP = 2
 LABEL_WIDTH = 28  # a label column gives up what is over this before other columns go
 NOTHING = "-"
+_COLOURS = {-1: "red", 0: "", 1: "green"}
 LEGEND = {
     "McNemar p": "McNemar p and won:lost count a pair as right when its outcome (both orders) is the gold label",
     "null %": "null: orders without a verdict",
@@ -106,12 +108,12 @@ def _rendered(columns: Sequence[Column], width: int) -> Table:
 
 def _words(comparison: Comparison) -> Iterator[str]:
     overall = comparison.rows[0]
-    if len(comparison.pairs) == 1:
-        yield conclusion(comparison, comparison.pairs[0])
-    elif overall.alpha is not None:
+    yield from map(typed, finding(comparison))
+    if overall.alpha is not None:
         yield f"Agreement of all {len(comparison.arms)} arms: Krippendorff's alpha {overall.alpha:.2f}."
     agreement = next((c.agreement for c in overall.contrasts.values()), None)
-    if len(comparison.pairs) == 1 and agreement and agreement.share is not None:
+    gold = any(contrast.gain for contrast in overall.contrasts.values())
+    if gold and len(comparison.pairs) == 1 and agreement and agreement.share is not None:
         kappa = "" if agreement.kappa is None else f" (Cohen's kappa {agreement.kappa:.2f})"
         yield f"Both give the same verdict on {100 * agreement.share:.1f} % of {agreement.n:,} pairs{kappa}."
 
@@ -165,7 +167,7 @@ def _contrast_columns(contrasts: Sequence[Contrast | None]) -> list[Column]:
         return [NOTHING if contrast is None else cell(contrast) for contrast in contrasts]
 
     return [
-        Column("gain, points", of(lambda c: _gain(c.gain))),
+        Column("gain, points", of(lambda c: _gain(c))),
         Column("cost", of(lambda c: NOTHING if c.cost_ratio is None else times(c.cost_ratio)), drop=2),
         Column("McNemar p", of(lambda c: p_value(c.mcnemar_p)), drop=3),
         Column("won:lost", of(lambda c: NOTHING if c.gain is None else f"{c.only_other}:{c.only_base}"), drop=8),
@@ -179,13 +181,13 @@ def _gains_by_domain(comparison: Comparison) -> Iterator[Sheet]:
     rows = comparison.rows
     label = [Column(comparison.by, [r.domain for r in rows]), Column("pairs", [f"{r.n:,}" for r in rows])]
     gains = [
-        Column(f"#{number}", [_short_gain(row.contrasts[pair].gain) for row in rows])
+        Column(f"#{number}", [_short_gain(row.contrasts[pair]) for row in rows])
         for number, pair in enumerate(comparison.pairs, start=2)
     ]
     if all(column.empty for column in gains):
         return
     for start in range(0, len(gains), 5):
-        title = "Gain in points (*: the interval excludes zero)" if not start else "Gain in points, continued"
+        title = "Gain in points (*: shown, the interval excludes zero)" if not start else "Gain in points, continued"
         yield Sheet(title, label + gains[start : start + 5])
 
 
@@ -271,20 +273,18 @@ def _interval(estimate: Estimate | None) -> str:
     return f"{100 * estimate.value:.1f} [{100 * estimate.low:4.1f}, {100 * estimate.high:5.1f}]"
 
 
-def _gain(gain: Estimate | None) -> Text:
+def _gain(contrast: Contrast) -> Text:
+    gain = contrast.gain
     if gain is None:
         return Text(NOTHING)
-    return Text(f"{points(gain.value)} [{points(gain.low):>5}, {points(gain.high):>5}]", style=_colour(gain))
+    said = f"{points(gain.value)} [{points(gain.low):>5}, {points(gain.high):>5}]"
+    return Text(said, style=_COLOURS[contrast.side])
 
 
-def _short_gain(gain: Estimate | None) -> Text:
-    if gain is None:
+def _short_gain(contrast: Contrast) -> Text:
+    if contrast.gain is None:
         return Text(NOTHING)
-    return Text(points(gain.value) + ("*" if gain.excludes(0) else " "), style=_colour(gain))
-
-
-def _colour(gain: Estimate) -> str:
-    return "" if not gain.excludes(0) else "green" if gain.value > 0 else "red"
+    return Text(points(contrast.gain.value) + ("*" if contrast.side else " "), style=_COLOURS[contrast.side])
 
 
 def _bias(row: ArmRow) -> str:

@@ -10,9 +10,6 @@ CLOSING = (
     "What is real is the rest: the questions, the verdicts, the cost, the figures. Put a model of yours in its place."
 )
 
-FEWEST = 6
-"""Pairs without which nothing is certain at 95 %: five that all say the same are two-sided p = 2 x 0.5^5 > 0.05."""
-
 
 def findings(all_orders: Comparison, verdicts_only: Comparison) -> list[str]:
     """Sentences about two arms of one comparison: as it is, and with what is no verdict left out of accuracy."""
@@ -60,8 +57,8 @@ def _of_cost(comparison: Comparison, base: str, other: str) -> Iterator[str]:
     if contrast.cost_ratio is not None and cheap is not None and dear is not None:
         yield f"Reasoning wrote {times(contrast.cost_ratio)} the output tokens ({cheap:.0f} -> {dear:.0f} per verdict)."
     if contrast.gain is not None:
-        gain, open_ = contrast.gain, "on these pairs no difference is certain"
-        what = _against(gain, 0.0, "it paid", "it harmed", open_) if comparison.rows[0].n >= FEWEST else open_
+        gain = contrast.gain
+        what = {1: "it paid", -1: "it harmed", 0: "on these pairs no difference is certain"}[contrast.side]
         yield (
             f"What is no verdict counted as wrong, it changed accuracy by {points(gain.value)} points "
             f"[{points(gain.low)}, {points(gain.high)}]: {what}."

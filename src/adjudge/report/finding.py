@@ -1,9 +1,11 @@
-"""What a comparison found, in plain words: the first thing on the page. It claims no more than the intervals do."""
+"""What a comparison found, in plain words: the first thing on the page, and the last in the terminal.
+
+It claims no more than the intervals do, and nothing from fewer pairs than can show a difference.
+"""
 
 from collections.abc import Mapping, Sequence
 
 from adjudge.comparison import Comparison, Contrast
-from adjudge.metrics import Estimate
 from adjudge.report import text as t
 from adjudge.report.charts import shown_arms
 
@@ -20,20 +22,20 @@ def finding(comparison: Comparison) -> list[str]:
             f"No pair was judged by all {len(comparison.arms)} arms, so they cannot be set against each other: "
             "name arms that share pairs. The figures below are each arm's own."
         ]
-    gains = {other: c.gain for (_, other), c in row.contrasts.items() if c.gain is not None}
-    if not gains:
+    known = {other: contrast for (_, other), contrast in row.contrasts.items() if contrast.gain is not None}
+    if not known:
         return _without_gold(comparison)
-    best = max(gains, key=lambda other: gains[other].value)
+    best = max(known, key=lambda other: _value(known[other]))
     if len(comparison.arms) == 2:
-        return [_gain(comparison, best, gains[best]), *_domains(comparison, best)]
+        return [_gain(comparison, best), *_domains(comparison, best)]
     base = comparison.arms[0]
     lead = f"The largest gain over {base} is that of {best}. "
-    if gains[best].value <= 0:
+    if _value(known[best]) <= 0:
         lead = f"No other arm is ahead of {base}; the nearest is {best}. "
-    up, down, open_ = _sides(gains)
+    up, down, open_ = _sides(known)
     return [
-        lead + _gain(comparison, best, gains[best]),
-        f"Against {base}, {_listed(up, gains)} gain; {_listed(down, gains)} lose; {len(open_)} of {len(gains)} show no "
+        lead + _gain(comparison, best),
+        f"Against {base}, {_listed(up, known)} gain; {_listed(down, known)} lose; {len(open_)} of {len(known)} show no "
         "clear difference.",
     ]
 
@@ -46,17 +48,21 @@ def _alone(comparison: Comparison) -> str:
     return f"{name} {right}{cost}. It is the only arm here: there is nothing to set it against."
 
 
-def _gain(comparison: Comparison, other: str, gain: Estimate) -> str:
+def _gain(comparison: Comparison, other: str) -> str:
     base, row = comparison.arms[0], comparison.rows[0]
+    contrast = row.contrasts[base, other]
+    gain = contrast.gain
+    assert gain is not None, "without gold there is no gain to speak of"
     # "loses 8.3", but "gains +4.6": with a sign both would read as their opposite twice over.
     verb = f"loses {t.points(-gain.value).lstrip('+')}" if gain.value < 0 else f"gains {t.points(gain.value)}"
     rates = " against ".join(t.percent(a.accuracy) for a in (row.arms[other], row.arms[base]))
     said = (
-        f"{_cost(row.contrasts[base, other], base, other)} and {verb} points of accuracy "
+        f"{_cost(contrast, base, other)} and {verb} points of accuracy "
         f"[{t.points(gain.low)}, {t.points(gain.high)}]: {rates}."
     )
-    if not gain.excludes(0):
-        said += f" The interval includes zero: no difference is shown by {_pairs(row.n)}."
+    if not contrast.side:
+        why = "These are few" if gain.excludes(0) else "The interval includes zero"
+        said += f" {why}: no difference is shown by {_pairs(contrast.n)}."
     return said
 
 
@@ -72,26 +78,31 @@ def _cost(contrast: Contrast, base: str, other: str) -> str:
 
 def _domains(comparison: Comparison, other: str) -> list[str]:
     pair = comparison.arms[0], other
-    gains = {row.domain: c.gain for row in comparison.rows[1:] for c in [row.contrasts[pair]] if c.gain is not None}
-    if len(gains) < 2:
+    known = {row.domain: row.contrasts[pair] for row in comparison.rows[1:] if row.contrasts[pair].gain is not None}
+    if len(known) < 2:
         return []
-    up, down, open_ = _sides(gains)
+    up, down, open_ = _sides(known)
     return [
-        f"By {comparison.by}: it gains in {_listed(up, gains)}, loses in {_listed(down, gains)}, and shows no clear "
-        f"difference in {len(open_)} of {len(gains)}."
+        f"By {comparison.by}: it pays in {_listed(up, known)}, harms in {_listed(down, known)}, and shows no clear "
+        f"difference in {len(open_)} of {len(known)}."
     ]
 
 
-def _sides(gains: Mapping[str, Estimate]) -> tuple[list[str], list[str], list[str]]:
-    """The names whose interval lies above zero, largest gain first; those below, largest loss first; the rest."""
-    order = sorted(gains, key=lambda name: -gains[name].value)
-    up = [name for name in order if gains[name].low > 0]
-    down = [name for name in reversed(order) if gains[name].high < 0]
-    return up, down, [name for name in order if name not in up and name not in down]
+def _sides(known: Mapping[str, Contrast]) -> tuple[list[str], list[str], list[str]]:
+    """The names that are shown to gain, largest gain first; those shown to lose, largest loss first; the rest."""
+    order = sorted(known, key=lambda name: -_value(known[name]))
+    up = [name for name in order if known[name].side > 0]
+    down = [name for name in reversed(order) if known[name].side < 0]
+    return up, down, [name for name in order if not known[name].side]
 
 
-def _listed(names: Sequence[str], gains: Mapping[str, Estimate]) -> str:
-    shown = [f"{name} ({t.points(gains[name].value)})" for name in names[:_NAMED]]
+def _value(contrast: Contrast) -> float:
+    assert contrast.gain is not None, "only contrasts with a gain are ranked"
+    return contrast.gain.value
+
+
+def _listed(names: Sequence[str], known: Mapping[str, Contrast]) -> str:
+    shown = [f"{name} ({t.points(_value(known[name]))})" for name in names[:_NAMED]]
     if len(names) > _NAMED:
         shown.append(f"{len(names) - _NAMED} more")
     return ", ".join(shown) or "none"

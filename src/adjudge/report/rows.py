@@ -19,6 +19,8 @@ _GAP = 22.0  # between the picture and the figures, and between figures
 class Row(NamedTuple):
     """`figures` stand at the right, one for each of the chart's columns. `total` sets a row apart, below a rule.
 
+    `side`, of charts with a side to be on: 1 where the estimate is shown to lie above the line, -1 below it.
+
     `estimate` None leaves the picture to the words of `absent`.
     """
 
@@ -27,6 +29,7 @@ class Row(NamedTuple):
     figures: tuple[str, ...]
     total: bool = False
     absent: str = ""
+    side: int = 0
 
 
 class Column(NamedTuple):
@@ -41,7 +44,7 @@ class Axis(NamedTuple):
     unit: Callable[[float], str]
     title: str
     line_at: float | None = None
-    signed: bool = False  # intervals that exclude the line are coloured by their side
+    signed: bool = False  # estimates are coloured by their row's side
 
 
 class Layout(NamedTuple):
@@ -138,9 +141,7 @@ def _grid(x: Scale, at: Layout, axis: Axis, rows: int) -> list[Markup]:
 
 
 def _estimate(row: Row, estimate: Estimate, y: float, x: Scale, axis: Axis) -> list[Markup]:
-    side = ""
-    if axis.signed and axis.line_at is not None and estimate.excludes(axis.line_at):
-        side = " up" if estimate.value > axis.line_at else " down"
+    side = {1: " up", -1: " down"}.get(row.side, "")
     left, centre, right = x.at(estimate.low), x.at(estimate.value), x.at(estimate.high)
     if row.total:
         # A diamond narrower than this could not be seen; its middle stays where the value is.

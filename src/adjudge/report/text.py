@@ -10,6 +10,7 @@ _MINUS = "−"
 _INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 # Letters and marks by their category, nothing to the eye: Hangul fillers, supplementary variation selectors.
 _BLANK = frozenset("\u115f\u1160\u3164\uffa0").union(map(chr, range(0xE0100, 0xE01F0)))
+_TYPED = str.maketrans({_NBSP: " ", _MINUS: "-", "×": "x", MISSING: "-"})
 _KEPT = frozenset("\n\t")
 
 
@@ -26,6 +27,15 @@ def visible(text: str) -> str:
 
 def _hides(char: str) -> bool:
     return char not in _KEPT and (unicodedata.category(char) in _INVISIBLE or char in _BLANK)
+
+
+def typed(text: str) -> str:
+    """The same words in the characters of a keyboard, for a terminal.
+
+    >>> typed(f"costs {ratio(2.0)} and loses {points(-0.05)}")
+    'costs 2.00 x and loses -5.0'
+    """
+    return text.translate(_TYPED)
 
 
 def percent(share: float | Estimate | None, digits: int = 1) -> str:
