@@ -104,7 +104,7 @@ def test_a_bar_shows_on_a_terminal_and_only_there(tmp_path):
     """With the quiet second taken away, a terminal on stderr gets a bar, stdout stays the one JSON object."""
     path = jsonl(tmp_path / "x.jsonl", [{**OWN[0], "id": str(i)} for i in range(5000)])
     code = (
-        "import sys; from adjudge.commands import pairs; pairs._QUIET_S = 0.0; "
+        "from adjudge.commands import counting, pairs; counting.QUIET_S = 0.0; "
         f"pairs.command(['check', {str(path)!r}, '--json'])"
     )
     leader, follower = os.openpty()

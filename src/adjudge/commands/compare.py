@@ -4,8 +4,7 @@ import os
 import re
 import shlex
 import sys
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from adjudge import records as files
 from adjudge.commands.compare_table import show
+from adjudge.commands.counting import counted
 from adjudge.compare import compare
 from adjudge.comparison import to_json
 from adjudge.types import Record
@@ -46,7 +45,9 @@ def command(
     adjudge compare judgments.db --arms all
     """
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
-    comparison = compare(_watched(_open(records, evaluator)), names, evaluator=evaluator, by=by, unread=unread)
+    comparison = compare(
+        counted("{} records read", _open(records, evaluator)), names, evaluator=evaluator, by=by, unread=unread
+    )
     if not _is_file(records):
         from adjudge.commands.definitions import with_definitions
 
@@ -79,25 +80,3 @@ def _open(ref: str, evaluator: str | None) -> Iterator[Record]:
 def _typed() -> str:
     """The command line as it was typed, without the password of a store's address."""
     return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", shlex.join(["adjudge", *sys.argv[1:]]))
-
-
-def _watched(records: Iterable[Record]) -> Iterator[Record]:
-    """The records, with a count on stderr once reading takes over a second and someone is there to see it."""
-    start, bar = time.monotonic(), None
-    try:
-        for count, record in enumerate(records, start=1):
-            if not count % 1000 and time.monotonic() - start > 1 and sys.stderr.isatty():
-                if bar is None:
-                    bar = Progress(
-                        SpinnerColumn(),
-                        TextColumn("{task.completed:,.0f} records read"),
-                        console=Console(stderr=True),
-                        transient=True,
-                    )
-                    task = bar.add_task("", total=None)
-                    bar.start()
-                bar.update(task, completed=count)
-            yield record
-    finally:
-        if bar is not None:
-            bar.stop()

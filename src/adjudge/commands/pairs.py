@@ -1,29 +1,21 @@
 """adjudge pairs: check, convert and mix files of pairs."""
 
-import sys
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from adjudge.commands.counting import counted
 from adjudge.errors import ConfigError
 from adjudge.pairs import domains, own
 from adjudge.pairs.formats import FORMATS
 from adjudge.pairs.mix import Mixed, Source, mix
 from adjudge.pairs.outputs import read_outputs
 from adjudge.pairs.read import Checked, Pairs, read, tally
-from adjudge.types import Pair
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_QUIET_S = 1.0
-_LOOK_EVERY = 64
 
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 _out = click.option("--out", required=True, type=click.Path(path_type=Path), help=".jsonl, .jsonl.gz or .parquet")
@@ -139,27 +131,8 @@ def _number(value: str, key: str) -> float:
 
 
 def _watched(what: str, pairs: Pairs) -> Pairs:
-    """The same pairs, with a bar on stderr once they take over a second and stderr is a terminal."""
-    return Pairs(pairs.format, _with_bar(what, pairs), pairs.left_out) if sys.stderr.isatty() else pairs
-
-
-def _with_bar(what: str, pairs: Iterable[Pair]) -> Iterator[Pair]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} pairs"),
-        TimeElapsedColumn(),
-    )
-    began, bar = time.monotonic(), None
-    with ExitStack() as stack:
-        for count, pair in enumerate(pairs, 1):
-            if count % _LOOK_EVERY == 0:
-                if bar is None and time.monotonic() - began > _QUIET_S:
-                    bar = stack.enter_context(Progress(*columns, console=Console(stderr=True), transient=True))
-                    task = bar.add_task(what, total=None)
-                if bar is not None:
-                    bar.update(task, completed=count)
-            yield pair
+    """The same pairs, with a count on stderr once they take over a second and stderr is a terminal."""
+    return Pairs(pairs.format, counted(f"{what}: {{}} pairs", pairs), pairs.left_out)
 
 
 def _print_json(value: dict[str, Any]) -> None:

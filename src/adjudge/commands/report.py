@@ -44,7 +44,7 @@ def command(records: str, out: Path, arms: str, evaluator: str | None, max_judgm
     names = [name.strip() for name in arms.split(",") if name.strip()]
     comparisons, notes = _compared(records, names, evaluator)
     written = write_report(
-        counted("records packed", open_records(records, evaluator=evaluator)),
+        counted("{} records packed", open_records(records, evaluator=evaluator)),
         comparisons,
         out,
         made=Made(_command_line(records, out, arms, evaluator, max_judgments), datetime.now(UTC)),
@@ -61,7 +61,7 @@ def _compared(ref: str, names: Sequence[str], evaluator: str | None) -> tuple[li
     evaluator's error when none can be compared.
     """
     found: dict[str, None] = {}
-    stream = _noting(counted("records compared", open_records(ref, evaluator=evaluator, texts=False)), found)
+    stream = _noting(counted("{} records compared", open_records(ref, evaluator=evaluator, texts=False)), found)
     first = next(stream)
     tried = {first.evaluator: _try(chain([first], stream), names, first.evaluator)}
     for name in found:
