@@ -24,8 +24,9 @@ from adjudge.routing.baselines.parts import (
     purchases_in,
     rising,
     rungs_in,
+    weights_of,
 )
-from adjudge.routing.evidence import fit_weights, weigh
+from adjudge.routing.evidence import LEVEL, weigh
 from adjudge.routing.ladder import Rung, upper_hull
 from adjudge.routing.router import State, still_missing
 from adjudge.routing.table import Ints, Purchase, Seen, Table
@@ -106,7 +107,7 @@ def fit(table: Table, settings: Settings, seed: int = 0) -> Threshold:
         table.purchases,
         tuple(kept[k] for k in order),
         tuple(hull[k] for k in order),
-        np.stack([fit_weights(table, _purchases(hull[k].first, hull[k].then)) for k in order]),
+        np.stack([weights_of(table, _purchases(hull[k].first, hull[k].then)) for k in order]),
     )
 
 
@@ -121,7 +122,7 @@ def _swept(
     part, of_first = narrowed(table, _purchases(first, then)), narrowed(table, first)
     lead_N, alone_N, joint_N = (np.empty(len(table)) for _ in range(3))
     for fitting, held in folds:
-        weight_U = fit_weights(part.at(fitting), range(len(part.purchases)))
+        weight_U = weights_of(part.at(fitting), range(len(part.purchases)))
         here, first_here = part.at(held), of_first.at(held)
         alone = all_bought(first_here, weight_U[: len(first)])
         lead_N[held], alone_N[held] = alone.lead_N, alone.reward(first_here)
@@ -137,7 +138,7 @@ def _swept(
 
 def _weights(table: Table, first: tuple[int, ...], then: tuple[int, ...]) -> Array:
     """Of the first arm's purchases, fitted with the other's."""
-    return fit_weights(table, _purchases(first, then))[list(first)]
+    return weights_of(table, _purchases(first, then))[list(first)]
 
 
 def _purchases(first: tuple[int, ...], then: tuple[int, ...]) -> tuple[int, ...]:
@@ -147,4 +148,4 @@ def _purchases(first: tuple[int, ...], then: tuple[int, ...]) -> tuple[int, ...]
 def _thresholds(lead_N: Array, settings: Settings) -> list[float]:
     """0 escalates none; then just above leads that were seen, at even shares of rows; the last escalates all."""
     shares = np.quantile(lead_N, np.linspace(0, 1, settings.levels), method="lower")
-    return [0.0, *np.nextafter(np.unique(shares), np.inf).tolist(), float(np.finfo(float).max)]
+    return [0.0, *(np.unique(shares) + LEVEL).tolist(), float(np.finfo(float).max)]
