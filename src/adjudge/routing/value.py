@@ -1,0 +1,254 @@
+"""The any-budget router: predict what every choice earns and costs, and buy the best one at a price of cost.
+
+A choice is a set of purchases: an arm's bundle (`fit`), one of the sets that portfolio.py keeps (`fit_portfolio`), or
+any sets given (`fit_choices`). Ridge regressions on what is known before anything is bought predict reward and cost of
+each; the policy at a multiplier takes the choice of the greatest predicted reward less multiplier times predicted cost.
+Multipliers are set by what their policies really cost on instances that the regressions did not see (folds by
+instance), so one fit serves every budget.
+
+Penalties are those of the least leave-one-out error. For rewards it is the error of the differences between choices
+that counts: what all choices have in common decides nothing.
+
+Robust variants (source: arXiv 2605.10805) weigh the fits. The exact problem is solved on the out-of-fold predictions,
+with the radii given; its worst-case weights of rewards weigh the reward regressions, those of costs the cost
+regressions, and a rung's cost and reward are those of the worst mix within the radii, so that a budget holds under any
+such shift. Departure from the paper: one router for all budgets, with weights that are the mean of those at a few
+budgets (the mean of mixes within a radius is within it), unless a budget is given.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from adjudge.errors import ConfigError, DataError
+from adjudge.routing import ridge
+from adjudge.routing.ambiguity import Array, Radius, worst_cost, worst_reward
+from adjudge.routing.evidence import fit_weights
+from adjudge.routing.features import checked_finite
+from adjudge.routing.ladder import Rung, best_choice, multipliers
+from adjudge.routing.portfolio import candidates
+from adjudge.routing.problem import Problem
+from adjudge.routing.racer import solve
+from adjudge.routing.ridge import Linear
+from adjudge.routing.router import State, bundle_table, still_missing
+from adjudge.routing.table import Bools, Ints, Purchase, Seen, Table
+
+Variant = Literal["acer", "racer-r", "racer-c", "racer"]
+FOLDS = 10
+BETA = 0.005  # entropy weight of the exact problem that gives the worst-case weights
+SHARES = (0.2, 0.4, 0.6)  # of the way from the cheapest to the dearest policy: the budgets of the weights
+LEAST_WEIGHT = 0.05  # of a purchase in the verdict: bought alone, it must be able to speak
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Radii are in nats and count only where the variant names them. `budget`, in mean costs of the first arm's
+    verdict: where worst-case weights are taken; None: at a few budgets."""
+
+    variant: Variant = "acer"
+    radius_reward: float = 0.1
+    radius_cost: float = 0.1
+    budget: float | None = None
+
+    @property
+    def reward_set(self) -> Radius:
+        return Radius(self.radius_reward if self.variant in ("racer", "racer-r") else 0.0)
+
+    @property
+    def cost_set(self) -> Radius:
+        return Radius(self.radius_cost if self.variant in ("racer", "racer-c") else 0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValueRouter:
+    """See the module. `bundles`: the choices, K of them. `linear` predicts 2K targets: rewards, then costs."""
+
+    purchases: tuple[Purchase, ...]
+    bundles: tuple[tuple[int, ...], ...]
+    weight_U: Array
+    columns: tuple[str, ...]
+    linear: Linear
+    least_cost_K: Array
+    most_cost_K: Array
+    rungs: tuple[Rung, ...]
+
+    def predict(self, x_ND: Array) -> tuple[Array, Array]:
+        """(reward_NK, cost_NK). Raises DataError for features that are not finite, or not those of the fit."""
+        if x_ND.shape[1] != len(self.columns):
+            raise DataError(
+                f"{x_ND.shape[1]} features were given, the router was fitted on {len(self.columns)}",
+                remedy="describe pairs with the embedder that the router names",
+            )
+        both_NM = self.linear(x_ND)
+        if np.isnan(both_NM).any() or not np.isfinite(x_ND).all():
+            checked_finite(x_ND, self.columns)
+        k = len(self.bundles)
+        return both_NM[:, :k], np.minimum(np.maximum(both_NM[:, k:], self.least_cost_K), self.most_cost_K)
+
+    def choose(self, x_ND: Array, rung: int) -> Ints:
+        """The place of each row's choice among `bundles`."""
+        return best_choice(*self.predict(x_ND), self.rungs[rung].multiplier)
+
+    def decide(self, seen: Seen, rung: int, draw_N: Array) -> Ints:  # noqa: ARG002  nothing is random here
+        return still_missing(self.bundles, self.choose(seen.x_ND, rung), seen.bought_NU)
+
+    def weights(self, rung: int) -> Array:  # noqa: ARG002  one weighing for all rungs
+        return self.weight_U
+
+    def state(self) -> State:
+        card: dict[str, Any] = {
+            "purchases": [list(p) for p in self.purchases],
+            "bundles": [list(b) for b in self.bundles],
+            "columns": list(self.columns),
+            "rungs": [list(r) for r in self.rungs],
+        }
+        arrays = {"weight_U": self.weight_U, "least_cost_K": self.least_cost_K, "most_cost_K": self.most_cost_K}
+        return State(card, arrays | self.linear._asdict())
+
+
+def restore(state: State) -> ValueRouter:
+    """The router that was saved."""
+    card, arrays = state
+    return ValueRouter(
+        purchases=tuple(Purchase(*p) for p in card["purchases"]),
+        bundles=tuple(tuple(b) for b in card["bundles"]),
+        weight_U=arrays["weight_U"],
+        columns=tuple(card["columns"]),
+        linear=Linear(*(arrays[name] for name in Linear._fields)),
+        least_cost_K=arrays["least_cost_K"],
+        most_cost_K=arrays["most_cost_K"],
+        rungs=tuple(Rung(*r) for r in card["rungs"]),
+    )
+
+
+def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> ValueRouter:
+    """Choose among the arms. Deterministic by seed, which draws the folds."""
+    return fit_choices(table, table.bundles, settings, seed)
+
+
+def fit_portfolio(table: Table, settings: Settings = Settings(), seed: int = 0) -> ValueRouter:
+    """Choose among sets of purchases, see portfolio.py."""
+    return fit_choices(table, candidates(table, verdict_weights(table)), settings, seed)
+
+
+def fit_choices(
+    table: Table,
+    bundles: Sequence[Sequence[int]],
+    settings: Settings = Settings(),
+    seed: int = 0,
+) -> ValueRouter:
+    """Choose among the sets given. Raises DataError for features that are not finite."""
+    checked_finite(table.x_ND, table.features)
+    if settings.variant not in ("acer", "racer-r", "racer-c", "racer"):
+        raise ConfigError(f"there is no variant {settings.variant!r}; choose acer, racer-r, racer-c or racer")
+    weight_U = verdict_weights(table)
+    reward_NK, cost_NK = bundle_table(table, bundles, weight_U)
+    sample = _sample(table, reward_NK, cost_NK)
+    lens = ridge.focus(sample.x_ID, table.features)
+    z_IP = lens(sample.x_ID)
+    fold_I = np.random.default_rng(seed).permutation(len(z_IP)) % min(FOLDS, len(z_IP))
+    reward_IK, cost_IK = _out_of_fold(z_IP, sample, fold_I)
+    if not (settings.reward_set.is_plain and settings.cost_set.is_plain):
+        sample = _reweighed(table, sample, settings, reward_IK, cost_IK)
+        reward_IK, cost_IK = _out_of_fold(z_IP, sample, fold_I)
+    rungs = _ladder(reward_IK, cost_IK, sample, settings)
+    return ValueRouter(
+        purchases=table.purchases,
+        bundles=tuple(tuple(int(u) for u in bundle) for bundle in bundles),
+        weight_U=weight_U,
+        columns=table.features,
+        linear=ridge.folded(lens, *_regress(z_IP, sample)),
+        least_cost_K=cost_NK.min(axis=0),
+        most_cost_K=cost_NK.max(axis=0),
+        rungs=rungs,
+    )
+
+
+def verdict_weights(table: Table) -> Array:
+    """The weight of each purchase in the verdict, fitted with all of them bought."""
+    weight_U = fit_weights(table, range(len(table.purchases)))
+    return np.maximum(weight_U, LEAST_WEIGHT * (weight_U.max() or 1.0))
+
+
+class _Sample(NamedTuple):
+    """Instances, each with the mean of its rows. The weights are of the fits to rewards and to costs; the shares are
+    what each instance counts for in means."""
+
+    x_ID: Array
+    reward_IK: Array
+    cost_IK: Array
+    share_I: Array
+    reward_weight_I: Array
+    cost_weight_I: Array
+
+
+def _sample(table: Table, reward_NK: Array, cost_NK: Array) -> _Sample:
+    _, first_I, place_N, rows_I = np.unique(
+        table.instance_N, return_index=True, return_inverse=True, return_counts=True
+    )
+    mean_IN = np.zeros((len(first_I), reward_NK.shape[1]))
+    reward_IK, cost_IK = mean_IN.copy(), mean_IN
+    np.add.at(reward_IK, place_N, reward_NK)
+    np.add.at(cost_IK, place_N, cost_NK)
+    share_I = rows_I / rows_I.sum()
+    rows_I1 = rows_I[:, None]
+    return _Sample(table.x_ND[first_I], reward_IK / rows_I1, cost_IK / rows_I1, share_I, share_I, share_I)
+
+
+def _out_of_fold(z_IP: Array, sample: _Sample, fold_I: Ints) -> tuple[Array, Array]:
+    """(reward_IK, cost_IK) as predicted by fits to the other folds."""
+    found = np.empty((len(z_IP), 2 * sample.reward_IK.shape[1]))
+    for fold in range(int(fold_I.max()) + 1):
+        held = fold_I == fold
+        weight_PM, bias_M = _regress(z_IP, sample, ~held)
+        found[held] = z_IP[held] @ weight_PM + bias_M
+    reward_IK, cost_IK = np.split(found, 2, axis=1)
+    return reward_IK, np.clip(cost_IK, sample.cost_IK.min(axis=0), sample.cost_IK.max(axis=0))
+
+
+def _regress(z_IP: Array, sample: _Sample, rows: Bools | slice = slice(None)) -> tuple[Array, Array]:
+    """(coefficients, intercepts) of rewards, then costs."""
+    reward_IK, cost_IK = sample.reward_IK[rows], sample.cost_IK[rows]
+    solved = ridge.solve(z_IP[rows], sample.reward_weight_I[rows])
+    apart_IK = reward_IK - reward_IK.mean(axis=1, keepdims=True)
+    best = int(ridge.leave_one_out(solved, apart_IK).sum(axis=1).argmin())
+    penalty_K = np.full(reward_IK.shape[1], ridge.PENALTIES[best])
+    of_reward = ridge.fit(solved, reward_IK, penalty_K)
+    if sample.cost_weight_I is not sample.reward_weight_I:
+        solved = ridge.solve(z_IP[rows], sample.cost_weight_I[rows])
+    best_K = ridge.leave_one_out(solved, cost_IK).argmin(axis=0)
+    of_cost = ridge.fit(solved, cost_IK, np.array(ridge.PENALTIES)[best_K])
+    return np.concatenate([of_reward[0], of_cost[0]], axis=1), np.concatenate([of_reward[1], of_cost[1]])
+
+
+def _reweighed(table: Table, sample: _Sample, settings: Settings, reward_IK: Array, cost_IK: Array) -> _Sample:
+    """The sample with the worst-case weights of the exact problem on the predictions."""
+    free = Problem(np.clip(reward_IK, 0, 1), cost_IK, np.inf, BETA, settings.reward_set, settings.cost_set)
+    low, high = free.cheapest_cost, worst_cost(cost_IK.max(axis=1), settings.cost_set).value
+    if settings.budget is None:
+        budgets = [low + share * (high - low) for share in SHARES]
+    else:
+        unit = float(table.cost_NU[:, list(table.bundles[0])].sum(axis=1).mean())
+        budgets = [max(settings.budget * unit, low)]
+    solutions = [
+        solve(Problem(free.reward_NK, free.cost_NK, budget, BETA, settings.reward_set, settings.cost_set))
+        for budget in budgets
+    ]
+    q_reward_I = np.mean([solution.q_reward_N for solution in solutions], axis=0)
+    q_cost_I = np.mean([solution.q_cost_N for solution in solutions], axis=0)
+    return sample._replace(reward_weight_I=sample.share_I * q_reward_I, cost_weight_I=sample.share_I * q_cost_I)
+
+
+def _ladder(predicted_IK: Array, predicted_cost_IK: Array, sample: _Sample, settings: Settings) -> tuple[Rung, ...]:
+    """The rungs of the policies, with what they really earn and cost in the worst mix of instances."""
+    found: dict[bytes, Rung] = {}
+    at = np.arange(len(predicted_IK))
+    for multiplier in multipliers(predicted_IK, predicted_cost_IK):
+        choice_I = best_choice(predicted_IK, predicted_cost_IK, float(multiplier))
+        if choice_I.tobytes() not in found:
+            cost = worst_cost(sample.cost_IK[at, choice_I], settings.cost_set).value
+            reward = worst_reward(sample.reward_IK[at, choice_I], settings.reward_set).value
+            found[choice_I.tobytes()] = Rung(float(multiplier), cost, reward)
+    return tuple(sorted(found.values(), key=lambda rung: rung.cost))
