@@ -125,8 +125,9 @@ class _Walk:
 
     def _buy(self, row: int, u: int, pace: Pace, bought_U: Bools) -> Pace:
         bought_U[u] = True
-        most = self.most_U[u]
-        return pacing.pay(pacing.hold(pace, most), most, float(self.table.cost_NU[row, u]))
+        most, cost = self.most_U[u], float(self.table.cost_NU[row, u])
+        self.most_U[u] = max(most, cost)  # what has once been seen can come again
+        return pacing.pay(pacing.hold(pace, most), most, cost)
 
     def _asked(self, row: int, rung: int, bought_U: Bools) -> int:
         """What the rung would buy next on this row, or STOP; STOP too where it knows no better than what is bought."""
