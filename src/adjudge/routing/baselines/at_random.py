@@ -20,7 +20,7 @@ class Settings:
     ends: bool = False
 
 
-def fit(table: Table, settings: Settings, seed: int = 0) -> Fixed:  # noqa: ARG001 - the coin is tossed at play
+def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Fixed:  # noqa: ARG001 - the coin is tossed at play
     """The router whose budgets are met by mixing arms."""
     last = len(table.arms) - 1
     return of_arms(table, [0, last] if settings.ends else range(last + 1))

@@ -22,7 +22,7 @@ from scipy.special import expit
 from adjudge.routing.ambiguity import Array
 from adjudge.routing.baselines.one_shot import OneShot, fit_one_shot, restore_one_shot
 from adjudge.routing.router import State
-from adjudge.routing.table import Ints, Table
+from adjudge.routing.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Settings:
     """`penalty`: half of it times the squared weights is added to the mean loss of a row."""
 
     factors: int = 32
-    penalty: float = 0.01
+    penalty: float = 0.03
     steps: int = 100
     folds: int = 5
 
@@ -79,23 +79,23 @@ def loss(x_ND: Array, reward_NK: Array, text_FE: Array, arm_KF: Array, penalty: 
     return value, slope_FE + penalty * text_FE, slope_NK.T @ hidden_NF + penalty * arm_KF
 
 
-def fit(table: Table, settings: Settings, seed: int = 0) -> OneShot:
+def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> OneShot:
     """The seed draws where W starts, and deals the folds by which budgets are met."""
 
-    def learn(x_ND: Array, reward_NK: Array, cost_NK: Array, instance_N: Ints) -> Factors:  # noqa: ARG001
-        width, arms = x_ND.shape[1] + 1, reward_NK.shape[1]
+    def learn(x_ID: Array, reward_IK: Array, cost_IK: Array) -> Factors:
+        width, arms = x_ID.shape[1] + 1, reward_IK.shape[1]
         start_FE = np.random.default_rng(seed).normal(0, 0.5 / np.sqrt(width), (settings.factors, width))
         start_FE[:, -1] = np.sqrt(1 / settings.factors)  # so that arms can differ as a whole from the first step on
         cut = start_FE.size
 
         def both(flat: Array) -> tuple[float, Array]:
             text_FE, arm_KF = flat[:cut].reshape(-1, width), flat[cut:].reshape(arms, -1)
-            value, by_text, by_arm = loss(x_ND, reward_NK, text_FE, arm_KF, settings.penalty)
+            value, by_text, by_arm = loss(x_ID, reward_IK, text_FE, arm_KF, settings.penalty)
             return value, np.concatenate([by_text.ravel(), by_arm.ravel()])
 
         start = np.concatenate([start_FE.ravel(), np.zeros(arms * settings.factors)])
-        found = minimize(both, start, jac=True, method="L-BFGS-B", options={"maxiter": settings.steps}).x
-        return Factors(found[:cut].reshape(-1, width), found[cut:].reshape(arms, -1), cost_NK.mean(axis=0))
+        found = minimize(both, start, jac=True, method="L-BFGS-B", options={"maxiter": settings.steps, "ftol": 1e-6}).x
+        return Factors(found[:cut].reshape(-1, width), found[cut:].reshape(arms, -1), cost_IK.mean(axis=0))
 
     return fit_one_shot(table, learn, settings.folds, seed)
 

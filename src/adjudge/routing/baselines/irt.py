@@ -20,7 +20,7 @@ from scipy.special import expit
 from adjudge.routing.ambiguity import Array
 from adjudge.routing.baselines.one_shot import OneShot, fit_one_shot, restore_one_shot
 from adjudge.routing.router import State
-from adjudge.routing.table import Ints, Table
+from adjudge.routing.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Settings:
     """`penalty`: half of it times the squared weights is added to the mean loss of a row."""
 
     dimensions: int = 25
-    penalty: float = 0.01
-    steps: int = 100
+    penalty: float = 0.03
+    steps: int = 60
     folds: int = 5
 
 
@@ -73,23 +73,23 @@ def loss(
     return value, slope_GE + penalty * item_GE, slope_NK.T @ keen_NF + penalty * ability_KF
 
 
-def fit(table: Table, settings: Settings, seed: int = 0) -> OneShot:
+def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> OneShot:
     """The seed draws where discriminations start, and deals the folds by which budgets are met."""
 
-    def learn(x_ND: Array, reward_NK: Array, cost_NK: Array, instance_N: Ints) -> Items:  # noqa: ARG001
-        width, arms = x_ND.shape[1] + 1, reward_NK.shape[1]
+    def learn(x_ID: Array, reward_IK: Array, cost_IK: Array) -> Items:
+        width, arms = x_ID.shape[1] + 1, reward_IK.shape[1]
         start_GE = np.random.default_rng(seed).normal(0, 0.5 / np.sqrt(width), (settings.dimensions + 1, width))
         start_GE[-1] = 0.0
         cut = start_GE.size
 
         def both(flat: Array) -> tuple[float, Array]:
             item_GE, ability_KF = flat[:cut].reshape(-1, width), flat[cut:].reshape(arms, -1)
-            value, by_item, by_arm = loss(x_ND, reward_NK, item_GE, ability_KF, settings.penalty)
+            value, by_item, by_arm = loss(x_ID, reward_IK, item_GE, ability_KF, settings.penalty)
             return value, np.concatenate([by_item.ravel(), by_arm.ravel()])
 
         start = np.concatenate([start_GE.ravel(), np.zeros(arms * settings.dimensions)])
-        found = minimize(both, start, jac=True, method="L-BFGS-B", options={"maxiter": settings.steps}).x
-        return Items(found[:cut].reshape(-1, width), found[cut:].reshape(arms, -1), cost_NK.mean(axis=0))
+        found = minimize(both, start, jac=True, method="L-BFGS-B", options={"maxiter": settings.steps, "ftol": 1e-6}).x
+        return Items(found[:cut].reshape(-1, width), found[cut:].reshape(arms, -1), cost_IK.mean(axis=0))
 
     return fit_one_shot(table, learn, settings.folds, seed)
 

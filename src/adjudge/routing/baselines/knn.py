@@ -2,9 +2,9 @@
 
 Problem: an arm's predicted reward P_ik on row i is its mean reward over the k known instances of greatest cosine
 similarity, its predicted cost the mean cost over them; the arm of the greatest `willingness to pay x P_ik - cost_ik` is
-bought. Departures: the willingness to pay is the inverse of the multiplier that meets the budget; rows of one instance
-count as one neighbour, with their mean; cost is predicted by the neighbours as reward is, since reasoning costs differ
-by row. A row that is like none (no features, or none that differ) gets the means of all.
+bought. Departures: the willingness to pay is the inverse of the multiplier that meets the budget; cost is predicted by
+the neighbours as reward is, since reasoning costs differ by row. A row that is like none (no features, or none that
+differ) gets the means of all.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import numpy as np
 from adjudge.routing.ambiguity import Array
 from adjudge.routing.baselines.one_shot import OneShot, fit_one_shot, restore_one_shot
 from adjudge.routing.router import State
-from adjudge.routing.table import Ints, Table
+from adjudge.routing.table import Table
 
 AT_ONCE = 512  # rows compared with all neighbours in one go
 
@@ -25,7 +25,7 @@ class Settings:
     """`neighbours`: k, all where there are fewer."""
 
     neighbours: int = 40
-    folds: int = 5
+    folds: int = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,19 +66,11 @@ class Neighbours:
         return reward_NK, cost_NK
 
 
-def fit(table: Table, settings: Settings, seed: int = 0) -> OneShot:
+def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> OneShot:
     """Remember the rows. The seed deals the folds by which budgets are met."""
 
-    def learn(x_ND: Array, reward_NK: Array, cost_NK: Array, instance_N: Ints) -> Neighbours:
-        _, first_I, at_N = np.unique(instance_N, return_index=True, return_inverse=True)
-        rows_I = np.bincount(at_N)[:, None]
-
-        def mean(value_NK: Array) -> Array:
-            total_IK = np.zeros((len(first_I), value_NK.shape[1]))
-            np.add.at(total_IK, at_N, value_NK)
-            return np.asarray(total_IK / rows_I)
-
-        return Neighbours(_unit(x_ND[first_I]), mean(reward_NK), mean(cost_NK), np.array(float(settings.neighbours)))
+    def learn(x_ID: Array, reward_IK: Array, cost_IK: Array) -> Neighbours:
+        return Neighbours(_unit(x_ID), reward_IK, cost_IK, np.array(float(settings.neighbours)))
 
     return fit_one_shot(table, learn, settings.folds, seed)
 

@@ -3,7 +3,8 @@ share. They differ in the model alone.
 
 A model predicts the reward and the cost of every arm from features; a rung takes the arm of the greatest predicted
 reward less multiplier times predicted cost. Multipliers are tied to budgets by what the policies really cost on rows
-that their model was not fitted on. Features are brought to mean 0 and spread 1 on the fitting rows first; the papers
+that their model was not fitted on. The rows of an instance, one for each order that came first, are one row to a model,
+with their mean reward and cost. Features are brought to mean 0 and spread 1 on the fitting rows first; the papers
 use embeddings as they come, here lengths and other signals stand among them.
 """
 
@@ -79,8 +80,8 @@ class OneShot:
         return State(card, scale | {f"model.{name}": array for name, array in self.model.arrays().items()})
 
 
-def fit_one_shot(table: Table, learn: Callable[[Array, Array, Array, Ints], Model], folds: int, seed: int) -> OneShot:
-    """Fit a model with `learn(x_ND, reward_NK, cost_NK, instance_N)`, on all rows and, for the rungs, out of fold.
+def fit_one_shot(table: Table, learn: Callable[[Array, Array, Array], Model], folds: int, seed: int) -> OneShot:
+    """Fit a model with `learn(x_ID, reward_IK, cost_IK)`, on all I instances and, for the rungs, out of fold.
 
     Raises DataError, with the feature's name, where one is not a number.
     """
@@ -88,8 +89,10 @@ def fit_one_shot(table: Table, learn: Callable[[Array, Array, Array, Ints], Mode
     reward_NK, cost_NK = bundle_table(table, table.bundles, np.ones(len(table.purchases)))
 
     def learned(rows: Ints) -> tuple[Scale, Model]:
-        scale = Scale.of(table.x_ND[rows])
-        return scale, learn(scale(table.x_ND[rows]), reward_NK[rows], cost_NK[rows], table.instance_N[rows])
+        _, first_I, at_N = np.unique(table.instance_N[rows], return_index=True, return_inverse=True)
+        x_ID = table.x_ND[rows[first_I]]
+        scale = Scale.of(x_ID)
+        return scale, learn(scale(x_ID), _means(reward_NK[rows], at_N), _means(cost_NK[rows], at_N))
 
     everything = np.arange(len(table))
     scale, model = learned(everything)
@@ -99,6 +102,13 @@ def fit_one_shot(table: Table, learn: Callable[[Array, Array, Array, Ints], Mode
         predicted_reward_NK[held], predicted_cost_NK[held] = its_model.predict(its_scale(table.x_ND[held]))
     rungs = climb(predicted_reward_NK, predicted_cost_NK, reward_NK, cost_NK)
     return OneShot(table.purchases, rungs, table.bundles, table.features, scale, model)
+
+
+def _means(value_NK: Array, at_N: Ints) -> Array:
+    """The mean of each instance's rows, shape (I, K)."""
+    total_IK = np.zeros((int(at_N.max()) + 1, value_NK.shape[1]))
+    np.add.at(total_IK, at_N, value_NK)
+    return np.asarray(total_IK / np.bincount(at_N)[:, None])
 
 
 def restore_one_shot(state: State, model: Callable[..., Model]) -> OneShot:

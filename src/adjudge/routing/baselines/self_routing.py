@@ -35,7 +35,7 @@ def arms_that_ask(records: Iterable[Record]) -> tuple[str, ...]:
     return tuple(arm for arm, n in held.items() if 2 * asked[arm] > n)
 
 
-def fit(table: Table, settings: Settings, seed: int = 0) -> Fixed:  # noqa: ARG001 - nothing is random
+def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Fixed:  # noqa: ARG001 - nothing is random
     """One rung for each self-routing arm of the table. Raises DataError where it has none."""
     places = [k for k, arm in enumerate(table.arms) if arm in settings.arms]
     if not places:

@@ -32,7 +32,7 @@ class Settings:
     folds: int = 5
 
 
-def fit(table: Table, settings: Settings, seed: int = 0) -> Fixed:
+def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Fixed:
     """One rung for each set on the hull."""
 
     def grow(chosen: Set) -> Iterator[Set]:

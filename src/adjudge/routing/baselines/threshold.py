@@ -86,7 +86,7 @@ def restore(state: State) -> Threshold:
     return Threshold(purchases_in(card), rungs_in(card), plans, arrays["weight_SU"])
 
 
-def fit(table: Table, settings: Settings, seed: int = 0) -> Threshold:
+def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Threshold:
     """The plans on the hull of the fitting rows. Raises ConfigError for an arm that the table lacks."""
     if settings.observe and settings.observe not in table.arms:
         raise ConfigError(f"the table has no arm {settings.observe!r} to observe; there are: {', '.join(table.arms)}")

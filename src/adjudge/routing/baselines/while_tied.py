@@ -80,7 +80,7 @@ class _Walk(NamedTuple):
     cost_N: Array
 
 
-def fit(table: Table, settings: Settings, seed: int = 0) -> WhileTied:  # noqa: ARG001 - nothing is random
+def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> WhileTied:  # noqa: ARG001 - nothing is random
     """The paths on the hull of the fitting rows, or the given one. Raises ConfigError for a purchase or an arm that the
     table lacks."""
     walks: dict[Path, _Walk] = {}
