@@ -85,3 +85,19 @@ def test_gzip_output_is_the_same_every_time(tmp_path):
         with files.replacing(tmp_path / name) as file:
             file.write(b"text")
     assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+
+
+@pytest.mark.parametrize("reader", [gzip.GzipFile, files._Gunzip])
+@pytest.mark.parametrize("damage", ["cut", "turned", "sum", "head"])
+def test_a_damaged_gzip_file_is_named_whichever_library_reads_it(tmp_path, monkeypatch, reader, damage):
+    monkeypatch.setattr(files, "_Gunzip", reader)
+    whole = gzip.compress(b"".join(b'{"a": %d}\n' % (i * i) for i in range(5000)))
+    middle = len(whole) // 2
+    damaged = {
+        "cut": whole[:-20],
+        "turned": whole[:middle] + bytes(b ^ 0xFF for b in whole[middle : middle + 40]) + whole[middle + 40 :],
+        "sum": whole[:-8] + bytes(4) + whole[-4:],
+        "head": whole[:2] + bytes(20),
+    }
+    with pytest.raises(DataError, match=r"x\.jsonl\.gz: cannot be read: "):
+        list(files.lines(write(tmp_path, damaged[damage], "x.jsonl.gz")))

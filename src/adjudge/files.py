@@ -16,6 +16,15 @@ import msgspec
 
 from adjudge.errors import DataError
 
+_Gunzip: type[gzip.GzipFile] = gzip.GzipFile
+_DAMAGED: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error)
+try:
+    from isal import igzip, isal_zlib
+except ImportError:  # there is none for every machine
+    pass
+else:  # it takes a third of the time
+    _Gunzip, _DAMAGED = igzip.IGzipFile, (*_DAMAGED, isal_zlib.error)  # type: ignore[arg-type]  # typed as an instance
+
 MAX_LINE_BYTES = 64 << 20
 MAX_DEPTH = 100
 MAX_GZIP_RATIO = 200
@@ -53,7 +62,7 @@ def lines(path: str | Path, *, whole: bool = False) -> Iterator[tuple[int, bytes
                 found = found or bool(bare)
                 if bare or whole:
                     yield number, _checked(line if whole else bare, path, number)
-    except (OSError, EOFError, zlib.error) as error:
+    except _DAMAGED as error:
         if isinstance(error, FileNotFoundError):
             raise DataError("no such file", path=path) from None
         raise DataError(f"cannot be read: {error or type(error).__name__}", path=path) from None
@@ -98,7 +107,7 @@ def _unpacked(raw: IO[bytes], path: Path) -> IO[bytes]:
     magic = raw.read(2)
     raw.seek(0)
     if magic == b"\x1f\x8b":
-        return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]  # a binary file in all but name
+        return _Gunzip(fileobj=raw)  # type: ignore[return-value]  # a binary file in all but name
     if path.suffix == ".gz" and magic:
         raise DataError("is named .gz and is not gzip", path=path, remedy="rename it")
     return raw
