@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from adjudge.types import Judgment, Outcome, Record
+from adjudge.types import Judgment, Outcome, Record, Side
 
 Codes = NDArray[np.int8]
 Floats = NDArray[np.float64]
@@ -79,32 +79,39 @@ class Columns(msgspec.Struct, frozen=True):
 
 
 _NAN = float("nan")
+_GOLD: dict[Side | None, int] = {None: -1, "A": 0, "B": 1}
 
 
 class _Growing:
-    """One arm's judgments while they are read: flat arrays, which cost the collector nothing to keep."""
+    """One arm's judgments while they are read: one flat array, which costs the collector nothing to keep."""
 
     def __init__(self) -> None:
-        self.unit, self.ab, self.ba = array("q"), array("b"), array("b")
-        self.prompt_tokens, self.output_tokens, self.cost_usd = array("d"), array("d"), array("d")
+        self._flat = array("d")
+        self._extend = self._flat.extend
 
     def add(self, unit: int, judgment: Judgment) -> None:
         prompt, output, usd = judgment.prompt_tokens, judgment.output_tokens, judgment.cost_usd
-        self.unit.append(unit)
-        self.ab.append(CODE[judgment.ab])
-        self.ba.append(CODE[judgment.ba])
-        self.prompt_tokens.append(_NAN if prompt is None else prompt)
-        self.output_tokens.append(_NAN if output is None else output)
-        self.cost_usd.append(_NAN if usd is None else usd)
+        self._extend(
+            (
+                unit,
+                CODE[judgment.ab],
+                CODE[judgment.ba],
+                _NAN if prompt is None else prompt,
+                _NAN if output is None else output,
+                _NAN if usd is None else usd,
+            )
+        )
 
     def spread(self, n: int) -> ArmColumns:
         """Aligned with n units."""
-        at = np.array(self.unit, dtype=np.int64)
+        unit, ab, ba, *costs = np.frombuffer(self._flat).reshape(-1, 6).T
+        at = unit.astype(np.int64)
         judged_N, ab_N, ba_N = np.zeros(n, np.bool_), np.full(n, ABSENT, np.int8), np.full(n, ABSENT, np.int8)
-        judged_N[at], ab_N[at], ba_N[at] = True, self.ab, self.ba
-        prompt_N, output_N, usd_N = np.full(n, _NAN), np.full(n, _NAN), np.full(n, _NAN)
-        prompt_N[at], output_N[at], usd_N[at] = self.prompt_tokens, self.output_tokens, self.cost_usd
-        return ArmColumns(judged_N, ab_N, ba_N, prompt_N, output_N, usd_N)
+        judged_N[at], ab_N[at], ba_N[at] = True, ab, ba
+        costs_N = [np.full(n, _NAN) for _ in costs]
+        for cost_N, cost in zip(costs_N, costs, strict=True):
+            cost_N[at] = cost
+        return ArmColumns(judged_N, ab_N, ba_N, *costs_N)
 
 
 def gather(records: Iterable[Record], group: Callable[[Record], str], evaluator: str | None = None) -> Columns:
@@ -121,13 +128,14 @@ def gather(records: Iterable[Record], group: Callable[[Record], str], evaluator:
         if evaluator is not None and record.evaluator != evaluator:
             continue
         pair, unit = record.pair, len(gold)
-        keys.update(pair.meta)
-        gold.append(-1 if pair.gold is None else int(pair.gold == "B"))
+        if pair.meta:
+            keys.update(pair.meta)
+        gold.append(_GOLD[pair.gold])
         instance_N.append(instances.setdefault(pair.id, len(instances)))
         group_N.append(groups.setdefault(group(record), len(groups)))
         best_of_n.append(pair.gold_index is not msgspec.UNSET or pair.responses is not None)
         for name, judgment in record.judgments.items():
-            if judgment.bought:
+            if judgment.error is None or judgment.bought:
                 arms[name].add(unit, judgment)
             else:
                 unbought[name] += 1

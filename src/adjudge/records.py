@@ -82,15 +82,18 @@ _PLAIN_ARM_FIELDS = [
 _decoder = msgspec.json.Decoder(_Row)
 
 
-def read(path: str | Path) -> Iterator[Record]:
+def read(path: str | Path, *, texts: bool = True) -> Iterator[Record]:
     """The records of a file, one at a time.
+
+    `texts=False`: prompts, responses, completions and reasoning are not needed; they are None where passing over them
+    saves time, that is in Parquet.
 
     Raises DataError (file, line, remedy) on a row that does not fit the schema and on a second row with the same id and
     evaluator.
     """
     path = Path(path)
     seen: dict[int, int] = {}
-    for number, record in _read_parquet(path) if _is_parquet(path) else _read_lines(path):
+    for number, record in _read_parquet(path, texts=texts) if _is_parquet(path) else _read_lines(path):
         identity = hash((record.pair.id, record.evaluator))
         if identity in seen:
             raise DataError(
@@ -266,11 +269,11 @@ def _is_parquet(path: Path) -> bool:
     return path.suffix == ".parquet"
 
 
-def _read_parquet(path: Path) -> Iterator[tuple[int, Record]]:
+def _read_parquet(path: Path, *, texts: bool) -> Iterator[tuple[int, Record]]:
     from adjudge import parquet
 
-    for number, row in parquet.read_rows(path):
-        yield number, _checked(row, path, number)
+    for number, row in parquet.read_rows(path) if texts else parquet.read_figures(path):
+        yield number, row if isinstance(row, Record) else _checked(row, path, number)
 
 
 def _encoded(record: Record, path: Path) -> bytes:

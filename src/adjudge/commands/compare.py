@@ -71,7 +71,7 @@ def _is_file(ref: str) -> bool:
 
 def _open(ref: str, evaluator: str | None) -> Iterator[Record]:
     if _is_file(ref):
-        return files.read(ref)
+        return files.read(ref, texts=False)
     from adjudge.store.sources import is_store, open_records
 
     return open_records(ref, evaluator=evaluator, texts=not is_store(ref))
