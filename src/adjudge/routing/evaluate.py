@@ -1,0 +1,211 @@
+"""Routers measured on rows that they were not fitted on: fit on one part, play on the other, at every budget.
+
+One router is fitted once per part (a split's fold and seed) and played at each budget: every mixture of rungs in
+expectation, so that no coin blurs the comparison. A paced router is run once over the part's rows, shuffled by the
+seed, with their number as its horizon. A budget below a router's cheapest policy is played with that policy, and noted.
+
+`cost_rel` and budgets are in mean costs of one verdict of the first arm on the rows that were fitted on.
+Axes: I instances tested in a part, K arms.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from adjudge.errors import BudgetError, ConfigError, DataError
+from adjudge.routing import registry
+from adjudge.routing.ambiguity import Array
+from adjudge.routing.baselines.oracle import ceiling
+from adjudge.routing.ladder import climb, mix, upper_hull
+from adjudge.routing.registry import Options
+from adjudge.routing.router import Played, Router, bundle_table, play
+from adjudge.routing.splits import Split, SplitKind, splits
+from adjudge.routing.stream import prices, stream
+from adjudge.routing.table import Ints, Table
+
+
+class Cell(NamedTuple):
+    """One router at one budget on one part. `reward_I`, `cost_I` (relative): of the instances `instance_I`, means over
+    their rows. `share_K`: of judgments in which the arm was bought; `draws_K`: purchases of it per judgment.
+    `regret`: reward that the oracle has more at this cost; None below its cheapest. `refused`: share of judgments."""
+
+    router: str
+    budget: float
+    split: str
+    fold: int | str
+    seed: int
+    instance_I: Ints
+    reward_I: Array
+    cost_I: Array
+    share_K: Array
+    draws_K: Array
+    regret: float | None
+    refused: float
+    note: str
+
+
+class _Outcome(NamedTuple):
+    """What was done on the rows of a part; costs in the table's unit."""
+
+    reward_N: Array
+    cost_N: Array
+    bought_NU: Array
+    refused: float = 0.0
+    note: str = ""
+
+
+def evaluate(
+    table: Table,
+    routers: Sequence[str],
+    budgets: Sequence[float],
+    kinds: Sequence[SplitKind],
+    seeds: Sequence[int],
+    options: Options = Options(),  # noqa: B008  frozen
+    jobs: int = 1,
+    done: Callable[[int, int], None] = lambda _count, _total: None,
+) -> list[Cell]:
+    """Every router at every budget on every part. `jobs`: processes; `done(count, total)` is called as fits end.
+
+    Raises ConfigError for a router or a budget that cannot be, DataError for a table too small for a split, and what a
+    router's fit raises.
+    """
+    for name in routers:
+        registry.parse(name, table.arms)
+    for budget in budgets:
+        if not 0 < budget < np.inf:
+            raise ConfigError(f"budget {budget:g} must be above 0, in mean costs of {table.arms[0]}")
+    parts = [part for kind in kinds for part in splits(table, kind, seeds)]
+    tasks = [(part, name) for part in parts for name in routers]
+    cells: list[Cell] = []
+    for count, found in enumerate(_run(table, tasks, budgets, options, jobs), start=1):
+        cells += found
+        done(count, len(tasks))
+    place = {name: k for k, name in enumerate(routers)}
+    return sorted(cells, key=lambda c: (place[c.router], c.budget, c.split, c.seed, str(c.fold)))
+
+
+def _run(
+    table: Table, tasks: list[tuple[Split, str]], budgets: Sequence[float], options: Options, jobs: int
+) -> Iterator[list[Cell]]:
+    if jobs == 1:
+        yield from (measure(table, part, name, budgets, options) for part, name in tasks)
+        return
+    pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    yield from pool(delayed(measure)(table, part, name, budgets, options) for part, name in tasks)
+
+
+def measure(table: Table, part: Split, name: str, budgets: Sequence[float], options: Options) -> list[Cell]:
+    """One router on one part: a cell for each budget."""
+    fitting, test = table.at(part.fit_N), table.at(part.test_N)
+    unit = reference_cost(fitting)
+    known = registry.parse(name, table.arms)
+    router = None if known.base == registry.ORACLE else registry.fit(name, fitting, options, part.seed)
+    rng = np.random.default_rng([part.seed, len(test)])
+    draw_N, order_N = rng.random(len(test)), rng.permutation(len(test))
+    played: dict[int, Played] = {}
+    oracle = _oracle_curve(test)
+    cells = []
+    for budget in budgets:
+        if router is None:
+            outcome = _oracle(test, budget * unit)
+        elif known.paced:
+            paced = stream(router, test, order_N, budget * unit, prices(fitting), rng, horizon=len(test))
+            note = f"refused {int(paced.refused_N.sum())}" if paced.refused_N.any() else ""
+            bought_NU = paced.bought_NU.astype(float)
+            outcome = _Outcome(paced.reward_N, paced.cost_N, bought_NU, float(paced.refused_N.mean()), note)
+        else:
+            outcome = _mixed(router, test, budget * unit, draw_N, played)
+        cells.append(_cell(name, budget, part, test, unit, outcome, oracle))
+    return cells
+
+
+def reference_cost(fitting: Table) -> float:
+    """Mean cost of one verdict of the first arm, in the table's unit. Raises DataError where it is 0."""
+    cost = float(fitting.cost_NU[:, list(fitting.bundles[0])].sum(axis=1).mean())
+    if not cost > 0:
+        raise DataError(
+            f"{fitting.arms[0]} costs nothing in {fitting.cost_unit}, so no cost can be relative to it",
+            remedy="name an arm that costs something first, or choose another --cost",
+        )
+    return cost
+
+
+def _mixed(router: Router, test: Table, budget: float, draw_N: Array, played: dict[int, Played]) -> _Outcome:
+    """The mixture that meets the budget, in expectation; rungs that were played are kept in `played`."""
+    try:
+        mixture, note = mix(router.rungs, budget), ""
+    except BudgetError:
+        cheapest = min(range(len(router.rungs)), key=lambda k: (router.rungs[k].cost, -router.rungs[k].reward))
+        mixture, note = [(cheapest, 1.0)], "below the cheapest policy"
+    for rung, _ in mixture:
+        if rung not in played:
+            played[rung] = play(router, test, rung, draw_N)
+    reward_N = sum(share * played[rung].reward_N for rung, share in mixture)
+    cost_N = sum(share * played[rung].cost_N for rung, share in mixture)
+    bought_NU = sum(share * played[rung].bought_NU for rung, share in mixture)
+    return _Outcome(np.asarray(reward_N), np.asarray(cost_N), np.asarray(bought_NU), note=note)
+
+
+def _oracle(test: Table, budget: float) -> _Outcome:
+    least = float(test.arm_costs().min(axis=1).mean())
+    found = ceiling(test, max(budget, least))
+    note = "below the cheapest policy" if budget < least * (1 - 1e-9) else ""
+    return _Outcome(found.reward_N, found.cost_N, found.bought_NU, note=note)
+
+
+def _oracle_curve(test: Table) -> tuple[Array, Array]:
+    """(cost, reward) of what the oracle can reach with one arm a row, in the table's unit; rising."""
+    reward_NK, cost_NK = bundle_table(test, test.bundles, np.ones(len(test.purchases)))
+    rungs = climb(reward_NK, cost_NK, reward_NK, cost_NK)
+    hull = [rungs[k] for k in upper_hull(rungs)]
+    return np.array([rung.cost for rung in hull]), np.array([rung.reward for rung in hull])
+
+
+def _cell(
+    name: str,
+    budget: float,
+    part: Split,
+    test: Table,
+    unit: float,
+    outcome: _Outcome,
+    oracle: tuple[Array, Array],
+) -> Cell:
+    instance_I, at_N, rows_I = np.unique(test.instance_N, return_inverse=True, return_counts=True)
+    cost = float(outcome.cost_N.mean())
+    at_cost = np.interp(cost, *oracle, left=np.nan)
+    return Cell(
+        router=name,
+        budget=budget,
+        split=part.name,
+        fold=part.fold,
+        seed=part.seed,
+        instance_I=instance_I,
+        reward_I=np.bincount(at_N, outcome.reward_N) / rows_I,
+        cost_I=np.bincount(at_N, outcome.cost_N) / rows_I / unit,
+        share_K=shares(test, outcome.bought_NU),
+        draws_K=_draws(test, outcome.bought_NU),
+        regret=None if np.isnan(at_cost) else float(at_cost - outcome.reward_N.mean()),
+        refused=outcome.refused,
+        note=outcome.note,
+    )
+
+
+def shares(table: Table, bought_NU: Array) -> Array:
+    """The share of judgments in which each arm was bought, shape (K,).
+
+    An arm whose draws are the first of another's (k = 1 of k = 8) counts where no larger one of them was bought whole.
+    """
+    whole_K = [float(bought_NU[:, list(bundle)].min(axis=1).mean()) for bundle in table.bundles]
+    found = []
+    for bundle, whole in zip(table.bundles, whole_K, strict=True):
+        larger = [w for b, w in zip(table.bundles, whole_K, strict=True) if set(b) > set(bundle)]
+        found.append(max(whole - max(larger, default=0.0), 0.0))
+    return np.array(found)
+
+
+def _draws(table: Table, bought_NU: Array) -> Array:
+    """Purchases per judgment of each arm that holds any, shape (K,)."""
+    per_U = bought_NU.mean(axis=0)
+    return np.array([sum(per_U[u] for u, p in enumerate(table.purchases) if p.arm == arm) for arm in table.arms])
