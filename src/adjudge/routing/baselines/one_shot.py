@@ -17,6 +17,7 @@ import numpy as np
 from adjudge.errors import DataError
 from adjudge.routing.ambiguity import Array
 from adjudge.routing.baselines.parts import card_of, folds_of, nested, purchases_in, rungs_in
+from adjudge.routing.features import checked_finite
 from adjudge.routing.ladder import Rung, best_choice, climb
 from adjudge.routing.router import State, bundle_table, still_missing
 from adjudge.routing.table import Ints, Purchase, Seen, Table
@@ -132,10 +133,4 @@ def check_features(x_ND: Array, names: Sequence[str], width: int) -> None:
             f"rows have {x_ND.shape[1]} features, the router was fitted on {width}",
             remedy="give the features that it was fitted on",
         )
-    if np.isfinite(x_ND).all():
-        return
-    row, column = np.argwhere(~np.isfinite(x_ND))[0]
-    name = repr(names[column]) if column < len(names) else f"number {column}"
-    raise DataError(
-        f"feature {name} of row {row} is {x_ND[row, column]}", remedy="give finite numbers, or leave the feature out"
-    )
+    checked_finite(x_ND, names)
