@@ -38,7 +38,7 @@ class Items:
     """item_GE: F rows of discrimination and one of difficulty, with their constants as last column, E = D + 1.
     ability_KF: theta. cost_K: mean cost of each arm."""
 
-    kind: ClassVar[str] = "irt"
+    kind: ClassVar[str] = "m-irt"
     item_GE: Array
     ability_KF: Array
     cost_K: Array
