@@ -161,6 +161,30 @@ def arena(model: str) -> list[Row]:
     ]
 
 
+ARENA_V01_QUESTIONS = [
+    {"question_id": "q1", "category": "arena-hard-v0.1", "cluster": "Loops", "turns": [{"content": "write a loop"}]},
+    {"question_id": 2, "category": "writing", "turns": ["write a song", "now shorter"]},
+]
+
+
+def arena_v01(model: str) -> list[Row]:
+    def choice(question: Row) -> Row:
+        said = [f"{model} answers {question['question_id']}.{i}" for i in range(len(question["turns"]))]
+        bare = isinstance(question["turns"][0], str)
+        return {"index": 0, "turns": said if bare else [{"content": text, "token_len": 7} for text in said]}
+
+    return [
+        {
+            "question_id": q["question_id"],
+            "answer_id": f"{model}-{q['question_id']}",
+            "model_id": model,
+            "choices": [choice(q)],
+            "tstamp": 1.7e9,
+        }
+        for q in ARENA_V01_QUESTIONS
+    ]
+
+
 # format: (rows, pairs that come of them)
 SAMPLES: dict[str, tuple[list[Row], int]] = {
     "own": (OWN, 4),

@@ -5,7 +5,16 @@ import pytest
 from adjudge.errors import DataError
 from adjudge.pairs.outputs import read_outputs
 from adjudge.pairs.read import tally
-from tests.pairs_samples import ALPACA_ONE, ALPACA_TWO, ARENA_QUESTIONS, OWN, arena, jsonl
+from tests.pairs_samples import (
+    ALPACA_ONE,
+    ALPACA_TWO,
+    ARENA_QUESTIONS,
+    ARENA_V01_QUESTIONS,
+    OWN,
+    arena,
+    arena_v01,
+    jsonl,
+)
 
 
 @pytest.fixture
@@ -58,6 +67,35 @@ def test_arena_hard_answers_take_prompt_and_category_from_the_questions(tmp_path
     assert {first.response_a, first.response_b} == {"m1 answers u1", "m2 answers u1"}
     bare, _ = read_outputs(one, two)
     assert (bare.prompt, bare.domain) == ("write a loop", "ArenaHard")
+
+
+def test_arena_hard_v01_answers_are_joined_to_the_turns_of_their_questions(tmp_path):
+    one, two = (jsonl(tmp_path / f"{m}.jsonl", arena_v01(m)) for m in ("m1", "m2"))
+    asked = jsonl(tmp_path / "question.jsonl", ARENA_V01_QUESTIONS)
+    pairs = read_outputs(one, two, questions=asked)
+    first, second = pairs
+    assert pairs.format == "arena-hard-v0.1"
+    assert (first.id, first.prompt, first.domain) == ("arena-hard/q1/m1~m2", "write a loop", "ArenaHard")
+    assert {first.response_a, first.response_b} == {"m1 answers q1.0", "m2 answers q1.0"}
+    assert first.meta["cluster"] == "Loops"
+    assert (second.prompt, second.domain) == ("User: write a song\n\nUser: now shorter", "ArenaHard/writing")
+    texts = {second.meta["model_a"]: second.response_a, second.meta["model_b"]: second.response_b}
+    assert texts["m1"] == "Assistant: m1 answers 2.0\n\nAssistant: m1 answers 2.1"
+
+
+def test_arena_hard_v01_answers_without_their_questions_are_no_pairs(tmp_path):
+    one, two = (jsonl(tmp_path / f"{m}.jsonl", arena_v01(m)) for m in ("m1", "m2"))
+    asked = jsonl(tmp_path / "question.jsonl", ARENA_V01_QUESTIONS)
+    short = {**arena_v01("m1")[1], "choices": [{"turns": ["only one"]}]}
+    for answers, questions, says in [
+        (one, None, "m1.jsonl:1: the row has no question; name the file of questions: --questions FILE"),
+        (one, one, "m1.jsonl:1: holds 'arena-hard-v0.1', not questions"),
+        (one, jsonl(tmp_path / "few.jsonl", ARENA_V01_QUESTIONS[:1]), "m1.jsonl:2: answers '2', which is no question"),
+        (jsonl(tmp_path / "short.jsonl", [short]), asked, "short.jsonl:1: question '2' has 2 turns, and the answer 1"),
+        (jsonl(tmp_path / "none.jsonl", [{**short, "choices": []}]), asked, "none.jsonl:1: 'choices' must be a list"),
+    ]:
+        with pytest.raises(DataError, match=says):
+            list(read_outputs(answers, two, questions=questions))
 
 
 def test_files_that_do_not_belong_together_are_refused(alpaca, tmp_path):

@@ -1,7 +1,7 @@
 """A row's fields, checked. Each problem is a DataError that names the field; the reader adds file and line."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from adjudge.errors import DataError
@@ -77,6 +77,17 @@ def checked_text(value: Any, key: str) -> str:
     if "\0" in value:
         raise DataError(f"{key!r} holds a NUL character", remedy="take it out")
     return value
+
+
+def spoken(turns: Sequence[tuple[str, str]]) -> str:
+    """The text a judge reads of (speaker, text): a single turn bare, several with the speaker before each.
+
+    >>> spoken([("user", "Hi"), ("assistant", "Hello")])
+    'User: Hi\\n\\nAssistant: Hello'
+    """
+    if len(turns) == 1:
+        return turns[0][1]
+    return "\n\n".join(f"{speaker.capitalize()}: {said}" for speaker, said in turns)
 
 
 def kind(value: Any) -> str:

@@ -11,6 +11,7 @@ from adjudge.types import Pair
 
 RECORDS = "records"
 ALPACA, ARENA, ARENA_QUESTIONS = "alpaca-eval", "arena-hard", "arena-hard-questions"
+ARENA_V01, ARENA_V01_QUESTIONS = "arena-hard-v0.1", "arena-hard-v0.1-questions"
 
 
 class Format(NamedTuple):
@@ -115,5 +116,7 @@ FORMATS = {
         Format(ALPACA, "instruction output", _ONE_MODEL),
         Format(ARENA, "uid model messages", _ONE_MODEL),
         Format(ARENA_QUESTIONS, "uid category prompt", _QUESTIONS),
+        Format(ARENA_V01, "question_id choices", _ONE_MODEL),
+        Format(ARENA_V01_QUESTIONS, "question_id turns", _QUESTIONS),
     )
 }

@@ -1,4 +1,4 @@
-"""Pairs from two files of answers to the same questions: AlpacaEval outputs, Arena-Hard answers. No side is gold.
+"""Pairs from two files of answers to the same questions. No side is gold.
 
 A seeded hash of the id draws which model is A, whichever file was named first; `meta` says whose answer each side is.
 """
@@ -7,32 +7,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from adjudge.errors import DataError
-from adjudge.pairs import fields, formats, rows
+from adjudge.pairs import formats, rows
+from adjudge.pairs.answers import ANSWERS, QUESTIONS, Answer, Asked, Question
 from adjudge.pairs.fields import Row
 from adjudge.pairs.read import Pairs, as_object, placed
-from adjudge.types import Pair, digest, drawn_side
-
-
-class Question(NamedTuple):
-    prompt: str
-    domain: str
-
-
-class Answer(NamedTuple):
-    """`key` is what the two answers to one question share: the question's id or a hash of its text."""
-
-    key: str
-    model: str
-    text: str
-    question: Question
-    source: str
+from adjudge.types import Pair, drawn_side
 
 
 def read_outputs(one: str | Path, other: str | Path, *, questions: str | Path | None = None, seed: int = 0) -> Pairs:
-    """A pair for every question that both files answer; `questions` gives Arena-Hard's prompts and categories.
+    """A pair for every question that both files answer; `questions` gives Arena-Hard's prompts and categories, which
+    the answers of its version 0.1 do not repeat.
 
     The files are walked side by side: files in the same order are a stream, others hold what has not met its partner.
     Raises DataError (file, line, remedy) on files that are no answers, or that answer no question in common.
@@ -81,23 +68,21 @@ def _pair(answers: tuple[Answer, Answer], seed: int) -> Pair:
         response_b=b.text,
         domain=one.question.domain,
         source=one.source,
-        meta={"model_a": a.model, "model_b": b.model},
+        meta={"model_a": a.model, "model_b": b.model, **one.question.meta},
     )
 
 
-def _answers(path: str | Path, asked: dict[str, Question]) -> tuple[str, Iterator[Answer]]:
+def _answers(path: str | Path, asked: Asked) -> tuple[str, Iterator[Answer]]:
     stream = rows.stream(path)
     first = next(stream)
     with placed(path, first):
         form = formats.recognise(as_object(first))
-        if form.name not in _READERS:
+        if form.name not in ANSWERS:
             raise DataError(f"holds {form.name!r}, not answers of one model", remedy="leave out --against")
-    return form.name, _numbered(path, _READERS[form.name], asked)
+    return form.name, _numbered(path, ANSWERS[form.name], asked)
 
 
-def _numbered(
-    path: str | Path, reader: Callable[[Row, dict[str, Question]], Answer], asked: dict[str, Question]
-) -> Iterator[Answer]:
+def _numbered(path: str | Path, reader: Callable[[Row, Asked], Answer], asked: Asked) -> Iterator[Answer]:
     """The answers; of a question that stands in a file more than once, each time is a question of its own."""
     times: Counter[str] = Counter()
     for row in rows.stream(path):
@@ -108,49 +93,22 @@ def _numbered(
         yield answer._replace(key=answer.key + again, model=answer.model or Path(path).stem)
 
 
-def _alpaca(row: Row, asked: dict[str, Question]) -> Answer:  # noqa: ARG001  # one signature for both
-    prompt = fields.text(row, "instruction")
-    dataset = fields.label(row, "dataset")
-    return Answer(
-        key=f"alpaca_eval/{digest(prompt)[:16]}",
-        model=fields.label(row, "generator"),
-        text=fields.text(row, "output"),
-        question=Question(prompt, f"AlpacaEval/{dataset}" if dataset else "AlpacaEval"),
-        source="tatsu-lab/alpaca_eval",
-    )
-
-
-def _arena(row: Row, asked: dict[str, Question]) -> Answer:
-    uid, messages = fields.name(row, "uid"), row.get("messages")
-    if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
-        raise DataError("'messages' must be a list of messages", remedy="mend the row")
-    content = messages[-1].get("content")
-    text = fields.text(content, "answer") if isinstance(content, dict) else fields.text(messages[-1], "content")
-    if asked and uid not in asked:
-        raise DataError(f"answers {uid!r}, which is no question of --questions", remedy="name the questions answered")
-    if not asked and len(messages) != 2:
-        raise DataError("the question is not one message", remedy="name the file of questions: --questions FILE")
-    question = asked[uid] if asked else Question(fields.text(messages[0], "content"), "ArenaHard")
-    return Answer(f"arena-hard/{uid}", fields.text(row, "model"), text, question, "lmarena/arena-hard-auto")
-
-
 def _questions(path: str | Path) -> dict[str, Question]:
+    reader: Callable[[Row], tuple[str, Question]] | None = None
     asked: dict[str, Question] = {}
     for row in rows.stream(path):
         with placed(path, row):
             value = as_object(row)
-            uid, prompt, category = (
-                fields.name(value, "uid"),
-                fields.text(value, "prompt"),
-                fields.text(value, "category"),
-            )
-            sub = fields.label(value, "subcategory")
-            if uid in asked:
-                raise DataError(f"the question {uid!r} stands twice", remedy="keep one of the two")
-            asked[uid] = Question(
-                prompt, "/".join(("ArenaHard", category, *([sub] if sub not in ("", category) else [])))
-            )
+            reader = reader or _question_reader(value)
+            question_id, question = reader(value)
+            if question_id in asked:
+                raise DataError(f"the question {question_id!r} stands twice", remedy="keep one of the two")
+            asked[question_id] = question
     return asked
 
 
-_READERS: dict[str, Callable[[Row, dict[str, Question]], Answer]] = {formats.ALPACA: _alpaca, formats.ARENA: _arena}
+def _question_reader(row: Row) -> Callable[[Row], tuple[str, Question]]:
+    form = formats.recognise(row)
+    if form.name not in QUESTIONS:
+        raise DataError(f"holds {form.name!r}, not questions", remedy=f"known formats: {', '.join(QUESTIONS)}")
+    return QUESTIONS[form.name]

@@ -113,7 +113,7 @@ def _from_strings(row: Row, right: str, wrong: str) -> tuple[str | None, str, st
     """(prompt, chosen, rejected); a prompt that is not given is what both begin with, up to a turn or a whole word."""
     given = row.get("prompt")
     if given is not None:
-        return _render(_as_messages(given)), right, wrong
+        return fields.spoken(_as_messages(given)), right, wrong
     end = next((i for i, (a, b) in enumerate(zip(right, wrong, strict=False)) if a != b), min(len(right), len(wrong)))
     turn = right.rfind(_TURN, 0, end)
     word = 1 + max(right.rfind(" ", 0, end), right.rfind("\n", 0, end))
@@ -130,7 +130,7 @@ def _from_messages(prompt: Any, right: list[Message], wrong: list[Message]) -> t
     begin = right[:shared]
     repeated = begin[: len(asked)] == asked or begin[-len(asked) :] == asked
     whole = begin if repeated else asked + begin
-    return (_render(whole) if whole else None), _render(right[shared:]), _render(wrong[shared:])
+    return (fields.spoken(whole) if whole else None), fields.spoken(right[shared:]), fields.spoken(wrong[shared:])
 
 
 def _as_messages(value: Any) -> list[Message]:
@@ -153,10 +153,3 @@ def _content(message: Row) -> str:
     if isinstance(content, list) and all(isinstance(p, dict) and p.get("type") == "text" for p in content):
         return "".join(fields.text(p, "text") for p in content)
     return fields.text(message, "content")
-
-
-def _render(messages: list[Message]) -> str:
-    """The text a judge reads: a single message bare, several with the speaker before each."""
-    if len(messages) == 1:
-        return messages[0].content
-    return "\n\n".join(f"{m.role.capitalize()}: {m.content}" for m in messages)
