@@ -62,7 +62,7 @@ def grow(table: Table, weight_U: Array) -> list[Portfolio]:
     seen: dict[frozenset[int], Portfolio] = {}
     firsts = [(u,) for u in following(table.purchases, ())]
     for bundle in [*firsts, *table.bundles]:
-        _look(table, weight_U, bundle, seen)
+        _measure(table, weight_U, bundle, seen)
     parents = [seen[frozenset(bundle)] for bundle in firsts]
     for _ in range(1, LARGEST):
         best = _nearest(list(seen.values()), parents)
@@ -70,7 +70,7 @@ def grow(table: Table, weight_U: Array) -> list[Portfolio]:
         for parent in best:
             for u in following(table.purchases, parent.bundle):
                 if frozenset((*parent.bundle, u)) not in seen:
-                    born.append(_look(table, weight_U, (*parent.bundle, u), seen))
+                    born.append(_measure(table, weight_U, (*parent.bundle, u), seen))
         if not born:
             break
         parents = born
@@ -93,17 +93,16 @@ def _shortfall(portfolios: Sequence[Portfolio]) -> list[float]:
     return [max(0.0, float(reward[k]) - p.reward) for k, p in zip(at, portfolios, strict=True)]
 
 
-def _look(table: Table, weight_U: Array, bundle: Sequence[int], seen: dict[frozenset[int], Portfolio]) -> Portfolio:
-    """Measure a set on the table."""
-    of = list(bundle)
-    cost = float(table.cost_NU[:, of].sum(axis=1).mean())
-    found = Portfolio(tuple(of), cost, float(_bought(table, of, weight_U).reward(table).mean()))
-    seen[frozenset(of)] = found
+def _measure(table: Table, weight_U: Array, bundle: Sequence[int], seen: dict[frozenset[int], Portfolio]) -> Portfolio:
+    cost = float(table.cost_NU[:, list(bundle)].sum(axis=1).mean())
+    found = Portfolio(tuple(bundle), cost, float(look(table, bundle, weight_U).reward(table).mean()))
+    seen[frozenset(bundle)] = found
     return found
 
 
-def _bought(table: Table, of: list[int], weight_U: Array) -> Evidence:
-    """What these purchases say, all others left out of the sums."""
+def look(table: Table, bundle: Sequence[int], weight_U: Array) -> Evidence:
+    """What a bundle says on every row; purchases outside it are left out of the sums, which saves most of the time."""
+    of = list(bundle)
     rating = None if table.rating_NUR is None else table.rating_NUR[:, of]
     bought = np.ones((len(table), len(of)), bool)
     return weigh(Seen(table.x_ND, bought, table.said_NU[:, of], rating, table.cost_NU[:, of]), weight_U[of])

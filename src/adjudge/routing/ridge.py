@@ -97,8 +97,9 @@ def leave_one_out(solved: Solved, y_IM: Array, penalties: Sequence[float] = PENA
     moment_PM = (turned_IP * solved.weight_I[:, None]).T @ (y_IM - mean_M)
     shrunk_PA = 1 / (solved.value_P[:, None] + np.array(penalties))
     hat_IA = solved.weight_I[:, None] * (1 + turned_IP**2 @ shrunk_PA)
-    fitted = turned_IP @ (shrunk_PA[:, :, None] * moment_PM[:, None, :]).reshape(len(shrunk_PA), -1)
-    left_IAM = (y_IM - mean_M)[:, None, :] - fitted.reshape(*hat_IA.shape, -1)
+    flat = hat_IA.shape[1] * len(mean_M)
+    fitted = turned_IP @ (shrunk_PA[:, :, None] * moment_PM[:, None, :]).reshape(len(shrunk_PA), flat)
+    left_IAM = (y_IM - mean_M)[:, None, :] - fitted.reshape(*hat_IA.shape, len(mean_M))
     left_IAM /= np.maximum(1 - hat_IA, SAME)[:, :, None]
     return np.asarray(np.einsum("i,iam,iam->am", solved.weight_I, left_IAM, left_IAM))
 

@@ -6,8 +6,9 @@ each; the policy at a multiplier takes the choice of the greatest predicted rewa
 Multipliers are set by what their policies really cost on instances that the regressions did not see (folds by
 instance), so one fit serves every budget.
 
-Penalties are those of the least leave-one-out error. For rewards it is the error of the differences between choices
-that counts: what all choices have in common decides nothing.
+A set costs the sum of its purchases, so costs are predicted by purchase, and no set is ever taken for cheaper than a
+part of it. Penalties are those of the least leave-one-out error. For rewards it is the error of the differences between
+choices that counts: what all choices have in common decides nothing.
 
 Robust variants (source: arXiv 2605.10805) weigh the fits. The exact problem is solved on the out-of-fold predictions,
 with the radii given; its worst-case weights of rewards weigh the reward regressions, those of costs the cost
@@ -32,13 +33,15 @@ from adjudge.routing.portfolio import candidates
 from adjudge.routing.problem import Problem
 from adjudge.routing.racer import solve
 from adjudge.routing.ridge import Linear
-from adjudge.routing.router import State, bundle_table, still_missing
+from adjudge.routing.router import State, still_missing
+from adjudge.routing.sample import Sample, by_instance, parts
 from adjudge.routing.table import Bools, Ints, Purchase, Seen, Table
 
 Variant = Literal["acer", "racer-r", "racer-c", "racer"]
 FOLDS = 10
 BETA = 0.005  # entropy weight of the exact problem that gives the worst-case weights
 SHARES = (0.2, 0.4, 0.6)  # of the way from the cheapest to the dearest policy: the budgets of the weights
+CHEAP = 0.05  # quantile of a purchase's costs below which none is predicted: a new domain is not taken for free
 LEAST_WEIGHT = 0.05  # of a purchase in the verdict: bought alone, it must be able to speak
 
 
@@ -63,15 +66,16 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValueRouter:
-    """See the module. `bundles`: the choices, K of them. `linear` predicts 2K targets: rewards, then costs."""
+    """See the module. `bundles`: the K choices. `linear` predicts their rewards, then the costs of purchases."""
 
     purchases: tuple[Purchase, ...]
     bundles: tuple[tuple[int, ...], ...]
     weight_U: Array
     columns: tuple[str, ...]
     linear: Linear
-    least_cost_K: Array
-    most_cost_K: Array
+    part_UK: Array  # 1 where a purchase is part of a choice
+    least_cost_U: Array
+    most_cost_U: Array
     rungs: tuple[Rung, ...]
 
     def predict(self, x_ND: Array) -> tuple[Array, Array]:
@@ -85,7 +89,8 @@ class ValueRouter:
         if np.isnan(both_NM).any() or not np.isfinite(x_ND).all():
             checked_finite(x_ND, self.columns)
         k = len(self.bundles)
-        return both_NM[:, :k], np.minimum(np.maximum(both_NM[:, k:], self.least_cost_K), self.most_cost_K)
+        cost_NU = np.minimum(np.maximum(both_NM[:, k:], self.least_cost_U), self.most_cost_U)
+        return both_NM[:, :k], cost_NU @ self.part_UK
 
     def choose(self, x_ND: Array, rung: int) -> Ints:
         """The place of each row's choice among `bundles`."""
@@ -104,7 +109,7 @@ class ValueRouter:
             "columns": list(self.columns),
             "rungs": [list(r) for r in self.rungs],
         }
-        arrays = {"weight_U": self.weight_U, "least_cost_K": self.least_cost_K, "most_cost_K": self.most_cost_K}
+        arrays = {"weight_U": self.weight_U, "least_cost_U": self.least_cost_U, "most_cost_U": self.most_cost_U}
         return State(card, arrays | self.linear._asdict())
 
 
@@ -117,8 +122,9 @@ def restore(state: State) -> ValueRouter:
         weight_U=arrays["weight_U"],
         columns=tuple(card["columns"]),
         linear=Linear(*(arrays[name] for name in Linear._fields)),
-        least_cost_K=arrays["least_cost_K"],
-        most_cost_K=arrays["most_cost_K"],
+        part_UK=parts(card["bundles"], len(card["purchases"])),
+        least_cost_U=arrays["least_cost_U"],
+        most_cost_U=arrays["most_cost_U"],
         rungs=tuple(Rung(*r) for r in card["rungs"]),
     )
 
@@ -144,25 +150,26 @@ def fit_choices(
     if settings.variant not in ("acer", "racer-r", "racer-c", "racer"):
         raise ConfigError(f"there is no variant {settings.variant!r}; choose acer, racer-r, racer-c or racer")
     weight_U = verdict_weights(table)
-    reward_NK, cost_NK = bundle_table(table, bundles, weight_U)
-    sample = _sample(table, reward_NK, cost_NK)
+    sample = by_instance(table, bundles, weight_U)
+    weighed = _Weighed(sample, sample.share_I, sample.share_I)
     lens = ridge.focus(sample.x_ID, table.features)
     z_IP = lens(sample.x_ID)
     fold_I = np.random.default_rng(seed).permutation(len(z_IP)) % min(FOLDS, len(z_IP))
-    reward_IK, cost_IK = _out_of_fold(z_IP, sample, fold_I)
+    reward_IK, cost_IK = _out_of_fold(z_IP, weighed, fold_I)
     if not (settings.reward_set.is_plain and settings.cost_set.is_plain):
-        sample = _reweighed(table, sample, settings, reward_IK, cost_IK)
-        reward_IK, cost_IK = _out_of_fold(z_IP, sample, fold_I)
-    rungs = _ladder(reward_IK, cost_IK, sample, settings)
+        weighed = _reweighed(table, weighed, settings, reward_IK, cost_IK)
+        reward_IK, cost_IK = _out_of_fold(z_IP, weighed, fold_I)
+    least_U, most_U = weighed.cost_range()
     return ValueRouter(
         purchases=table.purchases,
         bundles=tuple(tuple(int(u) for u in bundle) for bundle in bundles),
         weight_U=weight_U,
         columns=table.features,
-        linear=ridge.folded(lens, *_regress(z_IP, sample)),
-        least_cost_K=cost_NK.min(axis=0),
-        most_cost_K=cost_NK.max(axis=0),
-        rungs=rungs,
+        linear=ridge.folded(lens, *_regress(z_IP, weighed)),
+        part_UK=sample.part_UK,
+        least_cost_U=least_U,
+        most_cost_U=most_U,
+        rungs=_ladder(reward_IK, cost_IK, sample, settings),
     )
 
 
@@ -172,83 +179,69 @@ def verdict_weights(table: Table) -> Array:
     return np.maximum(weight_U, LEAST_WEIGHT * (weight_U.max() or 1.0))
 
 
-class _Sample(NamedTuple):
-    """Instances, each with the mean of its rows. The weights are of the fits to rewards and to costs; the shares are
-    what each instance counts for in means."""
+class _Weighed(NamedTuple):
+    """A sample with the weights of the fits to its rewards and to its costs."""
 
-    x_ID: Array
-    reward_IK: Array
-    cost_IK: Array
-    share_I: Array
+    sample: Sample
     reward_weight_I: Array
     cost_weight_I: Array
 
-
-def _sample(table: Table, reward_NK: Array, cost_NK: Array) -> _Sample:
-    _, first_I, place_N, rows_I = np.unique(
-        table.instance_N, return_index=True, return_inverse=True, return_counts=True
-    )
-    mean_IN = np.zeros((len(first_I), reward_NK.shape[1]))
-    reward_IK, cost_IK = mean_IN.copy(), mean_IN
-    np.add.at(reward_IK, place_N, reward_NK)
-    np.add.at(cost_IK, place_N, cost_NK)
-    share_I = rows_I / rows_I.sum()
-    rows_I1 = rows_I[:, None]
-    return _Sample(table.x_ND[first_I], reward_IK / rows_I1, cost_IK / rows_I1, share_I, share_I, share_I)
+    def cost_range(self) -> tuple[Array, Array]:
+        """The least and the greatest cost that is predicted for each purchase, shape (U,)."""
+        return np.quantile(self.sample.cost_IU, CHEAP, axis=0), self.sample.cost_IU.max(axis=0)
 
 
-def _out_of_fold(z_IP: Array, sample: _Sample, fold_I: Ints) -> tuple[Array, Array]:
+def _out_of_fold(z_IP: Array, weighed: _Weighed, fold_I: Ints) -> tuple[Array, Array]:
     """(reward_IK, cost_IK) as predicted by fits to the other folds."""
-    found = np.empty((len(z_IP), 2 * sample.reward_IK.shape[1]))
+    part_UK = weighed.sample.part_UK
+    found = np.empty((len(z_IP), sum(part_UK.shape)))
     for fold in range(int(fold_I.max()) + 1):
         held = fold_I == fold
-        weight_PM, bias_M = _regress(z_IP, sample, ~held)
+        weight_PM, bias_M = _regress(z_IP, weighed, ~held)
         found[held] = z_IP[held] @ weight_PM + bias_M
-    reward_IK, cost_IK = np.split(found, 2, axis=1)
-    return reward_IK, np.clip(cost_IK, sample.cost_IK.min(axis=0), sample.cost_IK.max(axis=0))
+    k = part_UK.shape[1]
+    return found[:, :k], np.clip(found[:, k:], *weighed.cost_range()) @ part_UK
 
 
-def _regress(z_IP: Array, sample: _Sample, rows: Bools | slice = slice(None)) -> tuple[Array, Array]:
-    """(coefficients, intercepts) of rewards, then costs."""
-    reward_IK, cost_IK = sample.reward_IK[rows], sample.cost_IK[rows]
-    solved = ridge.solve(z_IP[rows], sample.reward_weight_I[rows])
+def _regress(z_IP: Array, weighed: _Weighed, rows: Bools | slice = slice(None)) -> tuple[Array, Array]:
+    """(coefficients, intercepts) of the rewards of choices, then of the costs of purchases."""
+    reward_IK, cost_IU = weighed.sample.reward_IK[rows], weighed.sample.cost_IU[rows]
+    solved = ridge.solve(z_IP[rows], weighed.reward_weight_I[rows])
     apart_IK = reward_IK - reward_IK.mean(axis=1, keepdims=True)
     best = int(ridge.leave_one_out(solved, apart_IK).sum(axis=1).argmin())
-    penalty_K = np.full(reward_IK.shape[1], ridge.PENALTIES[best])
-    of_reward = ridge.fit(solved, reward_IK, penalty_K)
-    if sample.cost_weight_I is not sample.reward_weight_I:
-        solved = ridge.solve(z_IP[rows], sample.cost_weight_I[rows])
-    best_K = ridge.leave_one_out(solved, cost_IK).argmin(axis=0)
-    of_cost = ridge.fit(solved, cost_IK, np.array(ridge.PENALTIES)[best_K])
+    of_reward = ridge.fit(solved, reward_IK, np.full(reward_IK.shape[1], ridge.PENALTIES[best]))
+    if weighed.cost_weight_I is not weighed.reward_weight_I:
+        solved = ridge.solve(z_IP[rows], weighed.cost_weight_I[rows])
+    best_U = ridge.leave_one_out(solved, cost_IU).argmin(axis=0)
+    of_cost = ridge.fit(solved, cost_IU, np.array(ridge.PENALTIES)[best_U])
     return np.concatenate([of_reward[0], of_cost[0]], axis=1), np.concatenate([of_reward[1], of_cost[1]])
 
 
-def _reweighed(table: Table, sample: _Sample, settings: Settings, reward_IK: Array, cost_IK: Array) -> _Sample:
+def _reweighed(table: Table, weighed: _Weighed, settings: Settings, reward_IK: Array, cost_IK: Array) -> _Weighed:
     """The sample with the worst-case weights of the exact problem on the predictions."""
-    free = Problem(np.clip(reward_IK, 0, 1), cost_IK, np.inf, BETA, settings.reward_set, settings.cost_set)
+    sets = (settings.reward_set, settings.cost_set)
+    free = Problem(np.clip(reward_IK, 0, 1), cost_IK, np.inf, BETA, *sets)
     low, high = free.cheapest_cost, worst_cost(cost_IK.max(axis=1), settings.cost_set).value
     if settings.budget is None:
         budgets = [low + share * (high - low) for share in SHARES]
     else:
         unit = float(table.cost_NU[:, list(table.bundles[0])].sum(axis=1).mean())
         budgets = [max(settings.budget * unit, low)]
-    solutions = [
-        solve(Problem(free.reward_NK, free.cost_NK, budget, BETA, settings.reward_set, settings.cost_set))
-        for budget in budgets
-    ]
+    solutions = [solve(Problem(free.reward_NK, free.cost_NK, budget, BETA, *sets)) for budget in budgets]
     q_reward_I = np.mean([solution.q_reward_N for solution in solutions], axis=0)
     q_cost_I = np.mean([solution.q_cost_N for solution in solutions], axis=0)
-    return sample._replace(reward_weight_I=sample.share_I * q_reward_I, cost_weight_I=sample.share_I * q_cost_I)
+    share_I = weighed.sample.share_I
+    return weighed._replace(reward_weight_I=share_I * q_reward_I, cost_weight_I=share_I * q_cost_I)
 
 
-def _ladder(predicted_IK: Array, predicted_cost_IK: Array, sample: _Sample, settings: Settings) -> tuple[Rung, ...]:
+def _ladder(predicted_IK: Array, predicted_cost_IK: Array, sample: Sample, settings: Settings) -> tuple[Rung, ...]:
     """The rungs of the policies, with what they really earn and cost in the worst mix of instances."""
     found: dict[bytes, Rung] = {}
-    at = np.arange(len(predicted_IK))
+    at, cost_IK = np.arange(len(predicted_IK)), sample.costs()
     for multiplier in multipliers(predicted_IK, predicted_cost_IK):
         choice_I = best_choice(predicted_IK, predicted_cost_IK, float(multiplier))
         if choice_I.tobytes() not in found:
-            cost = worst_cost(sample.cost_IK[at, choice_I], settings.cost_set).value
+            cost = worst_cost(cost_IK[at, choice_I], settings.cost_set).value
             reward = worst_reward(sample.reward_IK[at, choice_I], settings.reward_set).value
             found[choice_I.tobytes()] = Rung(float(multiplier), cost, reward)
     return tuple(sorted(found.values(), key=lambda rung: rung.cost))
