@@ -102,12 +102,12 @@ def test_plain_random_spends_the_budget_on_the_first_and_the_last_arm():
 @pytest.mark.parametrize("table", [SIGNED, RATED], ids=["signed", "rated"])
 def test_the_oracle_is_the_optimum_of_the_linear_programme(table):
     small = table.at(np.arange(60))
-    reward_NK, cost_NK = by_arm(small)
-    n, k = reward_NK.shape
-    one_each = np.kron(np.eye(n), np.ones(k))
-    for budget in np.linspace(cost_NK.min(axis=1).mean() * 1.01, cost_NK.max(axis=1).mean(), 6):
+    n = len(np.unique(small.instance_N))
+    reward_IK, cost_IK = (table_NK.reshape(n, -1, len(small.arms)).mean(axis=1) for table_NK in by_arm(small))
+    one_each = np.kron(np.eye(n), np.ones(len(small.arms)))
+    for budget in np.linspace(cost_IK.min(axis=1).mean() * 1.01, cost_IK.max(axis=1).mean(), 6):
         exact = linprog(
-            -reward_NK.ravel() / n, A_ub=[cost_NK.ravel() / n], b_ub=[budget], A_eq=one_each, b_eq=np.ones(n)
+            -reward_IK.ravel() / n, A_ub=[cost_IK.ravel() / n], b_ub=[budget], A_eq=one_each, b_eq=np.ones(n)
         )
         did = oracle.ceiling(small, budget)
         assert did.reward_N.mean() == pytest.approx(-exact.fun, abs=1e-9)
