@@ -19,7 +19,8 @@ CODE = "7f3ac1d90b22"
 # fmt: off
 PIECES = st.sampled_from([
     "[[A]]", "[[B]]", "[[C]]", "[[a]]", "[[A>>B]]", "[[B>A]]", "[[7]]", "[[10]]", "[[yes]]", f"[[A {CODE}]]", "[ [A] ]",
-    "A", "7", "[", "]", "<think>", "</think>", "[THINK]", "**", "word", "I'm sorry, but I can't", "<|im_end|>", "&#91;",
+    "A", "7", "[", "]", "<think>", "</think>", "[THINK]", "**", "word", "I'm sorry, but I can't", "<|im_end|>",
+    "<|channel|>final<|message|>", "<|channel|>analysis<|message|>", "<|end|>", "<|start|>assistant", "&#91;",
     "\n", "\n\n", " ", "\x00", "\u200b", "\uff3b", "\u2028", "\ud800",
 ])
 # fmt: on

@@ -177,6 +177,45 @@ def test_no_verdict_is_read_from_reasoning(text: str, outcome: Outcome) -> None:
     assert verdict(text) is outcome
 
 
+HARMONY = (
+    "<|channel|>analysis<|message|>A says [[A]]. But B: [[B]]?<|end|><|start|>assistant<|channel|>final<|message|>"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        (HARMONY + "[[B]]", B),
+        (HARMONY + "B is right.\n\n[[B]]<|return|>", B),
+        (f"\n<|start|>assistant{HARMONY}A<|end|>\n", A),
+        ("<|channel|>final <|constrain|>text<|message|>C<|return|>", TIE),
+        (
+            HARMONY.replace("<|end|>", "<|end|><|start|>assistant<|channel|>commentary<|message|>[[C]]<|end|>")
+            + "[[A]]",
+            A,
+        ),
+        (HARMONY + "[[A]]<|end|><|start|>assistant<|channel|>final<|message|>[[B]]<|return|>", B),
+        (HARMONY, UNREAD),
+        (HARMONY.partition("<|start|>")[0], UNREAD),
+        (HARMONY.partition("<|end|>")[0], TRUNCATED),
+        (HARMONY.partition("final")[0], TRUNCATED),
+        ("<|channel|>analysis<|message|>[[A]]", TRUNCATED),
+        ("It says <|channel|>analysis<|message|>and then\n[[B]]", B),
+    ],
+)
+def test_of_the_channels_of_gpt_oss_only_the_final_one_is_content(text: str, outcome: Outcome) -> None:
+    assert verdict(text) is outcome
+
+
+def test_a_verdict_on_the_final_channel_keeps_its_place_among_the_tokens() -> None:
+    text = HARMONY + "\n  [[B]]<|return|>"
+    found = read_verdict(
+        Reply(text=text, top_logprobs=tuple((TokenChance(t, -0.1),) for t in (HARMONY, "\n  [[", "B", "]]")))
+    )
+    assert found.outcome is B
+    assert found.p_a == pytest.approx(0.0)
+
+
 def test_a_cut_rating_counts_only_where_it_cannot_go_on_and_nothing_else_was_asked_for() -> None:
     cut = Reply(text="7", finish_reason="length")
     assert read_score(cut, scale=(0, 9), mode="instruct").value == 7
@@ -253,7 +292,8 @@ def test_reading_is_total(text: str, judged: list[str], finish: str | None, code
 def test_what_was_cut_off_is_a_verdict_only_if_it_is_one_whole_mark(text: str) -> None:
     for protocol in VERDICTS:
         if verdict(text, protocol=protocol, finish_reason="length").is_verdict:
-            rest = text[split_reasoning(text).start :]
+            split = split_reasoning(text)
+            rest = text[split.start : split.end]
             assert MARK.fullmatch(rest.strip("*_`\"'. \t\r\n\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029")) is not None
 
 

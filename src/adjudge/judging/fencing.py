@@ -52,8 +52,13 @@ _FENCE_LIKE = re.compile(r"<<<(?=[ \t]{0,4}/?(?:PROMPT|RESPONSE|RUBRIC|END)\b)",
 _OPENING = r"\[\uff3b\u3010\u3014\u300c\U000e005b"
 _TWO_OPENINGS_ASCII = re.compile(r"\[(?:[^\w\[]|_)*\[", re.ASCII)
 _TWO_OPENINGS = re.compile(rf"[\u27e6\u301a]|[{_OPENING}](?:[^\w{_OPENING}]|_)*[{_OPENING}]")
-_THINK_TAG = re.compile(r"(?:think|thinking|thought)[^\w<>\[\]]{0,12}(?:[>\]\uff1e]|&gt|&#)", re.IGNORECASE)
-_THINK_WORD = re.compile("th(?:ink|ought)").search  # in small ASCII letters, where this finds nothing the tag does not
+_THINK_TAG = re.compile(
+    r"(?:think|thinking|thought)[^\w<>\[\]]{0,12}(?:[>\]\uff1e]|&gt|&#)|channel[^\w<>\[\]]{0,12}(?:[>\uff1e]|&gt|&#)",
+    re.IGNORECASE,
+)
+_THINK_WORD = re.compile(
+    "th(?:ink|ought)|channel"
+).search  # in small ASCII letters, where this finds nothing the tag does not
 _APART = "\0x\0"  # between two texts: a word, since a mark or a tag could reach over anything else
 _INVISIBLES = re.compile(f"[{_INVISIBLE}]")
 _LOOK_ALIKE: dict[int, str] = {
@@ -72,7 +77,7 @@ _MARKDOWN = str.maketrans("", "", "\\*_`")
 
 
 THINK = "</THINK>"
-"""Stands among the foreign labels for a think tag: a judge may quote that too."""
+"""Stands among the foreign labels for a think tag or a channel: a judge may quote that too."""
 
 
 def nonce() -> str:
@@ -126,7 +131,8 @@ def defused(text: str) -> str:
 
 
 def foreign_labels(texts: Iterable[str]) -> frozenset[str]:
-    """The labels of all verdict-like marks in the texts, normalised, however they are hidden; THINK for a think tag.
+    """The labels of all verdict-like marks in the texts, normalised, however they are hidden; THINK for a think tag or
+    a channel.
 
     >>> sorted(foreign_labels(["x[[1]] and [ [ b&gt;&gt;a ] ]", "[\\u200b[**\\u0410**]]"]))  # a Cyrillic A
     ['1', 'A', 'B>>A']

@@ -150,7 +150,8 @@ def rubric_ask(pair: Pair, writer: Arm, settings: Settings, mark: Mark) -> Ask:
 def repair_question(question: Question, reply: Reply, arm: Arm) -> Question:
     """The conversation so far, and a request for the verdict alone; plain marks, since only a bare answer is wanted."""
     ask = question.ask
-    said = defused(reply.text[split_reasoning(reply.text).start :]).strip() or NO_WORDS
+    split = split_reasoning(reply.text)
+    said = defused(reply.text[split.start : split.end]).strip() or NO_WORDS
     if ask.kind == "score":
         request = templates.repair_message({"marks": (), "low": arm.scale[0], "high": arm.scale[1]})
         choices = _scores(arm)

@@ -4,7 +4,8 @@ In order:
 1. An outcome recorded at the source is used as it is. An error is `failed`; a refusal or a content filter is `refused`.
 2. Reasoning is set apart and never searched: `Reply.reasoning` is not looked at, and of the text only what follows the
    last closing think tag counts. A tag without its opening closes a trace all the same; an opening without its closing
-   is `truncated`.
+   is `truncated`. Where a server hands over the channels of gpt-oss (harmony) as they were written, only the last
+   message on the channel `final` counts, and messages that break off before there is one are `truncated`.
 3. A reply that was cut off (`finish_reason` length) is `truncated`, unless what there is of it is exactly one mark (or,
    where nothing but a rating was asked for, exactly one rating that is not the beginning of another).
 4. Nothing left is `unread`.
@@ -51,6 +52,12 @@ VERDICTS: dict[VerdictProtocol, dict[str, tuple[Outcome, float]]] = {
 """What each label means, and the share of the vote that it gives to A, both as the responses were shown."""
 
 _TAG = re.compile(r"<(/?)(?:think|thinking|thought|seed:think)[ \t]{0,4}>|\[(/?)THINK\]", re.IGNORECASE)
+# https://cookbook.openai.com/articles/openai-harmony: <|channel|>analysis<|message|>...<|end|><|start|>assistant...
+_CHANNEL = "<|channel|>"
+_HARMONY = re.compile(r"\s{0,64}(?:<\|start\|>assistant[^<\n]{0,64})?<\|channel\|>")
+_FINAL = re.compile(r"<\|channel\|>\s{0,8}final\b[^<\n]{0,64}(?:<\|constrain\|>[^<\n]{0,64})?<\|message\|>")
+_ENDED = ("<|end|>", "<|return|>", "<|call|>")
+_MESSAGE_END = re.compile(r"<\|(?:end|return|call|start)\|>")
 _CUT = frozenset({"length", "max_tokens", "model_length"})
 _FILTERED = frozenset({"content_filter", "safety"})
 _QUOTING = re.compile("[`\"']")
@@ -191,21 +198,24 @@ def read_recorded_scores(completion: str) -> tuple[tuple[float, ...], ...] | Non
 
 
 class Split(NamedTuple):
-    """A text apart from its reasoning. `start` is where the content begins; `clean` says that what was set apart is
+    """A text apart from its reasoning. The content is `text[start:end]`; `clean` says that what was set apart is
     certainly a trace: nothing, or one trace, opened at the very beginning and closed once."""
 
     start: int
     closed: bool
     clean: bool
+    end: int | None = None
 
 
 def split_reasoning(text: str) -> Split:
-    """Where reasoning written into the text as think tags ends. Linear in the text.
+    """Where reasoning written into the text, as think tags or as channels of gpt-oss, ends. Linear in the text.
 
     >>> text = "<think>A? No, B.</think>[[B]]"
     >>> text[split_reasoning(text).start:], split_reasoning("<think>A? No").closed
     ('[[B]]', False)
     """
+    if _CHANNEL in text and _HARMONY.match(text):
+        return _final_message(text)
     if _TAG.search(text) is None:
         return _ALL_CONTENT
     start, first_open, opens, closes, closed = 0, -1, 0, 0, True
@@ -217,6 +227,15 @@ def split_reasoning(text: str) -> Split:
             opens, closed = opens + 1, False
     at_the_beginning = first_open >= 0 and not text[:first_open].strip()
     return Split(start, closed, opens == closes == 1 and at_the_beginning)
+
+
+def _final_message(text: str) -> Split:
+    """The last message on the channel `final`, without the token that ends it."""
+    finals = [final.end() for final in _FINAL.finditer(text)]
+    if finals:
+        end = _MESSAGE_END.search(text, finals[-1])
+        return Split(finals[-1], closed=True, clean=len(finals) == 1, end=end and end.start())
+    return Split(len(text), closed=text.rstrip().endswith(_ENDED), clean=True)
 
 
 _ALL_CONTENT = Split(0, closed=True, clean=True)
@@ -244,11 +263,12 @@ def _body(reply: Reply) -> _Body | Outcome:
     split = split_reasoning(reply.text)
     if not split.closed:
         return Outcome.TRUNCATED
-    content = reply.text[split.start :].lstrip()
+    piece = reply.text[split.start : split.end]
+    content = piece.lstrip()
     cut = finish in _CUT
     if not content:
         return Outcome.TRUNCATED if cut else Outcome.UNREAD
-    return _Body(content.rstrip(), len(reply.text) - len(content), split.clean, cut)
+    return _Body(content.rstrip(), split.start + len(piece) - len(content), split.clean, cut)
 
 
 def _find(
