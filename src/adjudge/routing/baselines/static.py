@@ -58,8 +58,8 @@ def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Fixed:
 
 
 def _out_of_fold(table: Table, chosen: Set, folds: list[tuple[Ints, Ints]], known: float) -> float:
-    """Mean reward of a set with weights that did not see the row; `known` where nothing is fitted, or no fold made."""
-    if table.rating_NUR is not None or len({table.purchases[u].arm for u in chosen}) == 1 or not folds:
+    """Mean reward of a set with weights that did not see the row; `known` where there is one arm, or no fold."""
+    if len({table.purchases[u].arm for u in chosen}) == 1 or not folds:
         return known
     part, everything = narrowed(table, chosen), range(len(chosen))
     reward_N = np.empty(len(table))
