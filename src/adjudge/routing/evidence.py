@@ -5,7 +5,8 @@ sum's sign is the verdict, 0 a tie, and where nothing that was bought gave a ver
 negative one would invert a judge, which fails on new domains. They are fitted as the log-odds of a logistic model,
 drawn towards equal ones, so that little data keeps them equal.
 
-*Ratings.* The response with the highest weighted mean of its ratings wins.
+*Ratings.* The response with the highest weighted mean of its ratings wins. Best-of-n verdicts that name a response are
+ratings of 1 and 0, weighed like verdicts, by a multinomial logistic model; true ratings are on one scale already.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.special import logsumexp
 
 from adjudge.routing.ambiguity import Array
 from adjudge.routing.table import Bools, Ints, Purchase, Seen, Table
@@ -80,19 +81,27 @@ def _weigh_ratings(rating_NUR: Array, bought_NU: Bools, weight_U: Array) -> Evid
 def fit_weights(table: Table, among: Sequence[int]) -> Array:
     """The weight of each purchase, shape (U,), one for all purchases of an arm; fitted where `among` is all bought.
 
-    Ratings are on one scale already: 1 for each.
+    True ratings weigh 1 each.
     """
     weight_U = np.ones(len(table.purchases))
-    if table.rating_NUR is not None:
+    if table.rating_NUR is not None and not table.votes:
         return weight_U
     arms = sorted({table.purchases[u].arm for u in among})
     of_arm_UK = np.array([[table.purchases[u].arm == arm for arm in arms] for u in among], float)
-    x_NK = np.nan_to_num(table.said_NU[:, list(among)]) @ of_arm_UK * table.gold_N[:, None]
+    if table.rating_NUR is not None:
+        x_NRK = np.einsum("nur,uk->nrk", np.nan_to_num(table.rating_NUR[:, list(among)]), of_arm_UK)
+        right_NK = x_NRK[np.arange(len(table)), table.gold_index_N]
+        x_NRK = x_NRK - right_NK[:, None, :]
+    else:
+        toward_NK = np.nan_to_num(table.said_NU[:, list(among)]) @ of_arm_UK * table.gold_N[:, None]
+        x_NRK = np.stack([np.zeros_like(toward_NK), -toward_NK], axis=1)
 
     def loss(w_K: Array) -> tuple[float, Array]:
-        z_N = x_NK @ w_K
-        value = np.logaddexp(0, -z_N).sum() + SHRINK * ((w_K - 1) ** 2).sum()
-        return float(value), -(x_NK.T @ expit(-z_N)) + 2 * SHRINK * (w_K - 1)
+        """Minus the log-likelihood of the right answer, of which the margin is 0."""
+        z_NR = x_NRK @ w_K
+        total_N = logsumexp(z_NR, axis=1)
+        slope_K = np.einsum("nr,nrk->k", np.exp(z_NR - total_N[:, None]), x_NRK)
+        return float(total_N.sum() + SHRINK * ((w_K - 1) ** 2).sum()), slope_K + 2 * SHRINK * (w_K - 1)
 
     w_K = minimize(loss, np.ones(len(arms)), jac=True, bounds=[(0, None)] * len(arms)).x
     for u, purchase in enumerate(table.purchases):

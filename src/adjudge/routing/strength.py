@@ -1,4 +1,5 @@
-"""How sure a recorded verdict was: what its text says beyond the letter. Never changes which side won.
+"""What the text of a recorded verdict says beyond the side that won: how sure it was, ratings, which response it named.
+Never changes which side won.
 
 Read are, of each presentation order: the five-step label (`[[A>>B]]` 1, `[[A>B]]` one half), the distance of two scores
 that the judge wrote as JSON (`"score": 0.9` for each response, on any scale up to 1 or 10), and, where only one order
@@ -14,6 +15,7 @@ from adjudge.types import Judgment
 
 _STEPS = {"A>>B": 1.0, "B>>A": 1.0, "A>B": 0.5, "B>A": 0.5}
 _SCORE = re.compile(r'"score"\s*:\s*"?(-?[0-9]{1,3}(?:\.[0-9]{1,6})?)')
+_LETTER = re.compile(r"\[\[[ \t]{0,4}([A-H])[ \t]{0,4}\]\]")
 LEAST = 0.05  # a verdict was given, so it is worth something
 
 
@@ -45,3 +47,19 @@ def ratings(judgment: Judgment) -> tuple[tuple[float, ...], ...]:
     does not rate responses one by one."""
     found = judgment.scores or read_recorded_scores(judgment.completion_ab or "")
     return found if found and len(found) > 1 else ()
+
+
+def named(judgment: Judgment, order: Literal["ab", "ba"]) -> int | None:
+    """The place of the response that a best-of-n verdict names, as `[[C]]`: the first mark of a text that begins with
+    one, else the last; None without one.
+
+    >>> from adjudge.types import Outcome
+    >>> named(Judgment(arm="x", ab=Outcome.A, completion_ab="B is close. [[C]]"), "ab")
+    2
+    """
+    text = (judgment.completion_ab if order == "ab" else judgment.completion_ba) or ""
+    text = text[split_reasoning(text).start :].strip()
+    marks = list(_LETTER.finditer(text))
+    if not marks:
+        return None
+    return ord((marks[0] if marks[0].start() == 0 else marks[-1])[1]) - ord("A")

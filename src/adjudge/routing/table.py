@@ -5,6 +5,11 @@ one; or one draw of a rating arm that recorded several. Tokens in records are pe
 is charged as a second purchase. Where arms were recorded in both orders an instance stands in two rows, one for each
 order that may come first; both belong to one instance, and to one fold.
 
+Best-of-n verdicts name one of n responses, and two judges that are wrong may name different ones. Where the recorded
+texts tell which was named, that is kept, as a rating of 1 for it and 0 for the others. The letters of another order
+mean other responses, in a way that records do not tell, so an instance's other order is then a row of its own and not
+a second purchase.
+
 Axes: N rows, U purchases, R responses of a best-of-n instance, D features. Rewards are fractions; costs are in the unit
 of `cost` (output_tokens, total_tokens or cost_usd).
 """
@@ -19,8 +24,8 @@ from numpy.typing import NDArray
 
 from adjudge.errors import DataError
 from adjudge.routing.ambiguity import Array
-from adjudge.routing.strength import ratings, strength
-from adjudge.types import Judgment, Outcome, Record
+from adjudge.routing.strength import named, ratings, strength
+from adjudge.types import Judgment, Order, Outcome, Record
 
 CostUnit = Literal["output_tokens", "total_tokens", "cost_usd"]
 COST_UNITS: tuple[CostUnit, ...] = get_args(CostUnit)
@@ -74,7 +79,8 @@ class Seen:
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """See the module. `bundles`: for each arm, the purchases that make one verdict of it (all its draws, one order).
-    `gold_N` is 1 for A, -1 for B; `gold_index_N` the place of the right response, with ratings. `left_out` says how
+    `gold_N` is 1 for A, -1 for B; `gold_index_N` the place of the right response, with ratings. `votes`: the ratings
+    are responses that were named. `left_out` says how
     many records were, by reason."""
 
     ids: tuple[str, ...]
@@ -89,6 +95,7 @@ class Table:
     gold_N: Array
     gold_index_N: Ints | None
     x_ND: Array
+    votes: bool = False
     features: tuple[str, ...] = ()
     cost_unit: CostUnit = "output_tokens"
     left_out: dict[str, int] = field(default_factory=dict)
@@ -156,7 +163,66 @@ def tabulate(
     by_index = all(isinstance(r.pair.gold_index, int) for r in rows)
     if all(all(r) for r in rated) and (by_index or not any(r.pair.responses for r in rows)):
         return _rated(rows, arms, rated, by_index, cost_unit, dict(left_out))
-    return _signed(rows, arms, cost_unit, dict(left_out))
+    voted = _voted(rows, arms, cost_unit, dict(left_out))
+    return voted or _signed(rows, arms, cost_unit, dict(left_out))
+
+
+def _voted(rows: list[Record], arms: tuple[str, ...], unit: CostUnit, left_out: dict[str, int]) -> Table | None:
+    """Best-of-n verdicts that name a response: one purchase an arm. None where the records are no such ones."""
+    both = all(r.judgments[a].ab is not None and r.judgments[a].ba is not None for r in rows for a in arms)
+    if not both and any(r.judgments[a].ab is None for r in rows for a in arms):
+        return None
+    orders: tuple[Order, ...] = ("ab", "ba") if both else ("ab",)
+    votes = [[_vote(record, arms, order) for order in orders] for record in rows]
+    if not any(v.beyond for pair in votes for v in pair):
+        return None
+    agreed = [all(v.right is not None for v in pair) for pair in votes]
+    if np.mean(agreed) < NEARLY_ALL:
+        return None
+    rows = [record for record, fits in zip(rows, agreed, strict=True) if fits]
+    votes = [pair for pair, fits in zip(votes, agreed, strict=True) if fits]
+    if len(agreed) > len(rows):
+        left_out["whose letters and verdicts do not agree"] = len(agreed) - len(rows)
+    flat = [v for pair in votes for v in pair]
+    width = 1 + max(max([*v.named_K, v.right or 0]) for v in flat)
+    named_NK = np.array([v.named_K for v in flat])
+    rating = np.where(named_NK[:, :, None] < 0, np.nan, named_NK[:, :, None] == np.arange(width))
+    purchases = tuple(Purchase(arm) for arm in arms)
+    cost = np.repeat([[_cost(r.judgments[arm], unit) for arm in arms] for r in rows], len(orders), axis=0)
+    right = np.array([v.right for v in flat], np.int64)
+    of_arm = tuple((u,) for u in range(len(arms)))
+    said = np.full(cost.shape, np.nan)
+    leads = tuple(range(len(orders)))
+    table = _table(rows, arms, purchases, of_arm, said, rating, cost, leads, unit, left_out, right)
+    return replace(table, votes=True)
+
+
+class _Vote(NamedTuple):
+    """Which response each arm names, -1 for none; the right one, None where letters and verdicts contradict each other
+    (where nobody names it, one that nobody names); whether a letter cannot be a side's."""
+
+    named_K: list[int]
+    right: int | None
+    beyond: bool
+
+
+def _vote(record: Record, arms: tuple[str, ...], order: Order) -> _Vote:
+    right: set[int] = set()
+    wrong: set[int] = set()
+    places: list[int] = []
+    beyond = False
+    for arm in arms:
+        judgment = record.judgments[arm]
+        outcome: Outcome = getattr(judgment, order)
+        place = named(judgment, order) if outcome.is_verdict else None
+        places.append(-1 if place is None else place)
+        if place is not None:
+            (right if outcome.value == record.pair.gold else wrong).add(place)
+            beyond = beyond or (place >= 2 and outcome is not Outcome.TIE)
+    if len(right) > 1 or right & wrong:
+        return _Vote(places, None, beyond)
+    spare = next(place for place in range(len(arms) + 1) if place not in wrong)
+    return _Vote(places, right.pop() if right else spare, beyond)
 
 
 def _signed(rows: list[Record], arms: tuple[str, ...], unit: CostUnit, left_out: dict[str, int]) -> Table:
@@ -265,7 +331,7 @@ def _spoken(judgment: Judgment, two: bool) -> tuple[float, ...]:
     return (_said(judgment, "ab" if judgment.ab is not None else "ba"),)
 
 
-def _said(judgment: Judgment, order: Literal["ab", "ba"]) -> float:
+def _said(judgment: Judgment, order: Order) -> float:
     outcome: Outcome | None = getattr(judgment, order)
     if outcome is None or not outcome.is_verdict:
         return np.nan

@@ -1,0 +1,126 @@
+"""The router that buys step by step: `racer`, the best that this project ships.
+
+A rung is a path of purchases (see paths.py) with the model that says what going on promises, and a multiplier that
+says what it has to (see stopping.py). Which paths are worth having is searched on the fitting rows; what each of
+them costs and earns at each multiplier is measured out of fold, on instances that its model and weights were not fitted
+on.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adjudge.routing.ambiguity import Array
+from adjudge.routing.evidence import fit_weights
+from adjudge.routing.ladder import Rung, upper_hull
+from adjudge.routing.paths import Search, search
+from adjudge.routing.router import STOP, State
+from adjudge.routing.stopping import Gain, features, fit_gain, multipliers, outcomes, steps, worth
+from adjudge.routing.table import Ints, Purchase, Seen, Table
+
+FOLDS = 5
+
+
+class Plan(NamedTuple):
+    """One rung's policy."""
+
+    path: tuple[int, ...]
+    weight_U: Array
+    gain: Gain
+    price_T: Array  # mean cost of each purchase of the path
+
+
+class Cascade:
+    """See the module."""
+
+    kind = "cascade"
+
+    def __init__(self, purchases: tuple[Purchase, ...], rungs: tuple[Rung, ...], plans: tuple[Plan, ...]) -> None:
+        self.purchases = purchases
+        self.rungs = rungs
+        self.plans = plans
+
+    def decide(self, seen: Seen, rung: int, draw_N: Array) -> Ints:  # noqa: ARG002 -- nothing in it is random
+        path, weight_U, gain, price_T = self.plans[rung]
+        multiplier = self.rungs[rung].multiplier
+        next_N = np.full(len(seen.x_ND), path[0])
+        made_N = seen.bought_NU[:, list(path)].sum(axis=1)
+        for t in np.unique(made_N[made_N > 0]):
+            rows = np.flatnonzero(made_N == t)
+            if t == len(path):
+                next_N[rows] = STOP
+                continue
+            _, f_NF = features(seen.at(rows), path[:t], weight_U)
+            next_N[rows] = np.where(gain.predict(f_NF) > multiplier * price_T[t], path[t], STOP)
+        return next_N
+
+    def weights(self, rung: int) -> Array:
+        return self.plans[rung].weight_U
+
+    def state(self) -> State:
+        card: dict[str, Any] = {
+            "purchases": [list(p) for p in self.purchases],
+            "rungs": [list(r) for r in self.rungs],
+            "paths": [list(plan.path) for plan in self.plans],
+        }
+        arrays: dict[str, Array] = {}
+        for k, plan in enumerate(self.plans):
+            mean_F, scale_F, coef_F, intercept = plan.gain
+            arrays[f"{k}.weight"] = plan.weight_U
+            arrays[f"{k}.price"] = plan.price_T
+            arrays[f"{k}.gain"] = np.append(np.concatenate([mean_F, scale_F, coef_F]), intercept)
+        return State(card, arrays)
+
+
+def restore(state: State) -> Cascade:
+    """The router that `state` was taken of."""
+    plans = []
+    for k, path in enumerate(state.card["paths"]):
+        flat = state.arrays[f"{k}.gain"]
+        mean_F, scale_F, coef_F = flat[:-1].reshape(3, -1)
+        gain = Gain(mean_F, scale_F, coef_F, float(flat[-1]))
+        plans.append(Plan(tuple(path), state.arrays[f"{k}.weight"], gain, state.arrays[f"{k}.price"]))
+    purchases = tuple(Purchase(*p) for p in state.card["purchases"])
+    return Cascade(purchases, tuple(Rung(*r) for r in state.card["rungs"]), tuple(plans))
+
+
+def fit(table: Table, seed: int = 0, *, observe: str | None = None, settings: Search | None = None) -> Cascade:
+    """Fit on all rows of the table. `observe` names the arm whose verdict is bought first; the search chooses without.
+
+    Raises ConfigError for an arm to observe that is none of the table's.
+    """
+    paths = search(table, seed, observe=observe, settings=settings or Search())
+    fold_N = folds(table, FOLDS, seed)
+    measured = [(path, rung) for path in paths for rung in _out_of_fold(table, path, fold_N)]
+    kept = upper_hull(tuple(rung for _, rung in measured))
+    plans = {path: _plan(table, path) for path in {measured[k][0] for k in kept}}
+    return Cascade(table.purchases, tuple(measured[k][1] for k in kept), tuple(plans[measured[k][0]] for k in kept))
+
+
+def folds(table: Table, count: int, seed: int) -> Ints:
+    """A fold for each row, the same for all rows of an instance; as even as may be."""
+    instances, at_N = np.unique(table.instance_N, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(instances))
+    return np.asarray((order % count)[at_N])
+
+
+def _plan(table: Table, path: tuple[int, ...]) -> Plan:
+    weight_U = fit_weights(table, path)
+    gain = fit_gain(steps(table, path, weight_U), table.x_ND.shape[1])
+    return Plan(path, weight_U, gain, table.cost_NU[:, list(path)].mean(axis=0))
+
+
+def _out_of_fold(table: Table, path: tuple[int, ...], fold_N: Ints) -> list[Rung]:
+    """A rung for each multiplier worth having, each row's by a model fitted on the other folds."""
+    known = []
+    for fold in range(int(fold_N.max()) + 1):
+        plan = _plan(table.at(np.flatnonzero(fold_N != fold)), path)
+        held = table.at(np.flatnonzero(fold_N == fold))
+        found = steps(held, path, plan.weight_U)
+        known.append((found, held.cost_NU[:, list(path)], worth(found, plan.price_T, plan.gain)))
+    rungs = []
+    for multiplier in multipliers(np.concatenate([worth_NT for _, _, worth_NT in known])):
+        both = [outcomes(*part, multiplier) for part in known]
+        reward, cost = (float(np.concatenate(parts).mean()) for parts in zip(*both, strict=True))
+        rungs.append(Rung(multiplier, cost, reward))
+    return rungs
