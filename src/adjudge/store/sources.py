@@ -47,7 +47,7 @@ def open_records(ref: str, *, evaluator: str | None = None, texts: bool = True) 
             if not given:
                 known.update(store.evaluators())
     else:
-        for record in files.read(ref):
+        for record in files.read(ref, texts=texts):
             if evaluator is None or record.evaluator == evaluator:
                 given = True
                 yield record if texts else without_texts(record)
