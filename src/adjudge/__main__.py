@@ -14,6 +14,7 @@ COMMANDS = {
     "demo": ("demo", "Run the whole loop on the embedded model: no key, no GPU, no network."),
     "judge": ("judge", "Judge pairs with one or more arms and keep the judgments."),
     "compare": ("compare", "Show per domain where reasoning pays, and what it costs."),
+    "route": ("route", "Fit a router, measure routers, and ask one what is worth buying under a budget."),
     "report": ("report", "Write one HTML file with charts and the judgments themselves."),
     "pairs": ("pairs", "Check, convert and mix files of pairs."),
     "arms": ("arms", "Check an arms.toml, or print one to start from."),

@@ -21,7 +21,7 @@ from adjudge.routing.baselines.oracle import ceiling
 from adjudge.routing.ladder import climb, mix, upper_hull
 from adjudge.routing.registry import Options
 from adjudge.routing.router import Played, Router, bundle_table, play
-from adjudge.routing.splits import Split, SplitKind, splits
+from adjudge.routing.splits import Split
 from adjudge.routing.stream import prices, stream
 from adjudge.routing.table import Ints, Table
 
@@ -60,24 +60,19 @@ def evaluate(
     table: Table,
     routers: Sequence[str],
     budgets: Sequence[float],
-    kinds: Sequence[SplitKind],
-    seeds: Sequence[int],
+    parts: Sequence[Split],
     options: Options = Options(),  # noqa: B008  frozen
     jobs: int = 1,
     done: Callable[[int, int], None] = lambda _count, _total: None,
 ) -> list[Cell]:
     """Every router at every budget on every part. `jobs`: processes; `done(count, total)` is called as fits end.
 
-    Raises ConfigError for a router or a budget that cannot be, DataError for a table too small for a split, and what a
-    router's fit raises.
+    Raises ConfigError for a router or a budget that cannot be, and what a router's fit raises.
     """
     for name in routers:
         registry.parse(name, table.arms)
-    for budget in budgets:
-        if not 0 < budget < np.inf:
-            raise ConfigError(f"budget {budget:g} must be above 0, in mean costs of {table.arms[0]}")
-    parts = [part for kind in kinds for part in splits(table, kind, seeds)]
-    tasks = [(part, name) for part in parts for name in routers]
+    check_budgets(budgets, table)
+    tasks = [(part, group) for part in parts for group in _sharing(routers)]
     cells: list[Cell] = []
     for count, found in enumerate(_run(table, tasks, budgets, options, jobs), start=1):
         cells += found
@@ -86,39 +81,58 @@ def evaluate(
     return sorted(cells, key=lambda c: (place[c.router], c.budget, c.split, c.seed, str(c.fold)))
 
 
+def check_budgets(budgets: Sequence[float], table: Table) -> None:
+    for budget in budgets:
+        if not 0 < budget < np.inf:
+            raise ConfigError(f"budget {budget:g} must be above 0, in mean costs of {table.arms[0]}")
+
+
+def _sharing(routers: Sequence[str]) -> list[tuple[str, ...]]:
+    """The routers in groups that share one fit: a router alone, and paced."""
+    groups: dict[str, list[str]] = {}
+    for name in routers:
+        groups.setdefault(name.removesuffix(registry.PACING), []).append(name)
+    return [tuple(group) for group in groups.values()]
+
+
 def _run(
-    table: Table, tasks: list[tuple[Split, str]], budgets: Sequence[float], options: Options, jobs: int
+    table: Table, tasks: list[tuple[Split, tuple[str, ...]]], budgets: Sequence[float], options: Options, jobs: int
 ) -> Iterator[list[Cell]]:
     if jobs == 1:
-        yield from (measure(table, part, name, budgets, options) for part, name in tasks)
+        yield from (measure(table, part, names, budgets, options) for part, names in tasks)
         return
     pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    yield from pool(delayed(measure)(table, part, name, budgets, options) for part, name in tasks)
+    yield from pool(delayed(measure)(table, part, names, budgets, options) for part, names in tasks)
 
 
-def measure(table: Table, part: Split, name: str, budgets: Sequence[float], options: Options) -> list[Cell]:
-    """One router on one part: a cell for each budget."""
+def measure(table: Table, part: Split, names: Sequence[str], budgets: Sequence[float], options: Options) -> list[Cell]:
+    """Routers that share one fit, on one part: a cell for each and each budget."""
     fitting, test = table.at(part.fit_N), table.at(part.test_N)
     unit = reference_cost(fitting)
-    known = registry.parse(name, table.arms)
-    router = None if known.base == registry.ORACLE else registry.fit(name, fitting, options, part.seed)
-    rng = np.random.default_rng([part.seed, len(test)])
-    draw_N, order_N = rng.random(len(test)), rng.permutation(len(test))
+    base = registry.parse(names[0], table.arms).base
+    router = None if base == registry.ORACLE else registry.fit(names[0], fitting, options, part.seed)
+    draw_N = np.random.default_rng([part.seed, len(test)]).random(len(test))
     played: dict[int, Played] = {}
     oracle = _oracle_curve(test)
     cells = []
-    for budget in budgets:
-        if router is None:
-            outcome = _oracle(test, budget * unit)
-        elif known.paced:
-            paced = stream(router, test, order_N, budget * unit, prices(fitting), rng, horizon=len(test))
-            note = f"refused {int(paced.refused_N.sum())}" if paced.refused_N.any() else ""
-            bought_NU = paced.bought_NU.astype(float)
-            outcome = _Outcome(paced.reward_N, paced.cost_N, bought_NU, float(paced.refused_N.mean()), note)
-        else:
-            outcome = _mixed(router, test, budget * unit, draw_N, played)
-        cells.append(_cell(name, budget, part, test, unit, outcome, oracle))
+    for name in names:
+        for budget in budgets:
+            if router is None:
+                outcome = _oracle(test, budget * unit)
+            elif registry.parse(name, table.arms).paced:
+                outcome = _paced(router, fitting, test, budget * unit, part.seed)
+            else:
+                outcome = _mixed(router, test, budget * unit, draw_N, played)
+            cells.append(_cell(name, budget, part, test, unit, outcome, oracle))
     return cells
+
+
+def _paced(router: Router, fitting: Table, test: Table, budget: float, seed: int) -> _Outcome:
+    """One run over the rows, in an order that the seed draws."""
+    rng = np.random.default_rng([seed, len(test)])
+    order_N = rng.permutation(len(test))
+    done = stream(router, test, order_N, budget, prices(fitting), rng, horizon=len(test))
+    return _Outcome(done.reward_N, done.cost_N, done.bought_NU.astype(float), float(done.refused_N.mean()))
 
 
 def reference_cost(fitting: Table) -> float:

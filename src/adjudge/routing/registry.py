@@ -17,6 +17,7 @@ from adjudge.routing.table import Table
 ALWAYS = "always"
 ORACLE = "oracle"
 PACING = "+pacing"
+DEFAULT = "portfolio"
 _ROOM = "adjudge.routing."
 
 

@@ -38,8 +38,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     kind: its name in the registry. arms: in the order of the fit, the first is the reference of relative costs.
     reference_cost: mean cost of its verdict on the fitting data, in `cost_unit`. budget: what it is used with when no
-    other is given, in reference costs. highest_costs, mean_costs: of each purchase on the fitting data. prices: of each
-    arm, US dollars per million tokens, where known. radii: in nats. features: their names, in order; `embedder` made
+    other is given, in reference costs. highest_costs, mean_costs: of each purchase on the fitting data. responses: of
+    the instances that arms rate, 0 for verdicts. radii: in nats. features: their names, in order; `embedder` made
     those that are embeddings, "" where there are none. validation: figures on rows that were not fitted on.
     made_from: records, evaluator and command. data: digest of the table that was fitted on. weights: digest of the
     other file. router: what its own module restores it from.
@@ -55,7 +55,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     budget: float
     highest_costs: tuple[float, ...]
     mean_costs: tuple[float, ...]
-    prices: dict[str, dict[str, float | None]]
+    responses: int
     radii: dict[str, float | None]
     features: tuple[str, ...]
     embedder: str
@@ -80,7 +80,6 @@ def save(
     budget: float,
     reference_cost: float,
     radii: dict[str, float | None] | None = None,
-    prices: dict[str, dict[str, float | None]] | None = None,
     embedder: str = "",
     validation: dict[str, Any] | None = None,
     made_from: dict[str, Any] | None = None,
@@ -103,7 +102,7 @@ def save(
         budget=budget,
         highest_costs=tuple(table.cost_NU.max(axis=0).tolist()),
         mean_costs=tuple(table.cost_NU.mean(axis=0).tolist()),
-        prices=prices or {},
+        responses=0 if table.rating_NUR is None else table.rating_NUR.shape[2],
         radii=radii or {},
         features=table.features,
         embedder=embedder,
