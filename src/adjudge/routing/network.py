@@ -1,0 +1,276 @@
+"""The paper's network router: features -> four layers -> probabilities of the arms, trained by primal and dual steps.
+
+On a batch of instances with policy p, r_i(p) and c_i(p) as in problem.py, one step
+
+    1. weighs      q^r_i ~ exp((mean_j r_j - r_i) / tau_r), q^c_i ~ exp((c_i - mean_j c_j) / tau_c), sum 1, held fixed
+    2. descends    -q^r.r(p) + lambda q^c.c(p) - beta mean_i H(p_i) by the network's weights (AdamW)
+    3. multiplier  lambda = max(0, lambda + dual_rate (cost - budget))
+
+and of all epochs the one of the highest reward on validation instances counts, among those within budget there; where
+there is none, the one of the lowest cost, and the router says so (`within`).
+
+Source: Algorithm 1 of arXiv 2605.10805 and its published defaults (`PUBLISHED`): layers 256-128-64, ReLU, AdamW 1e-3
+with PyTorch's defaults for all else, batches of 128, 20 epochs, dual rate 1e-2, tau_r 1, tau_c 50, beta 0.005, 20 %
+validation; lambda starts at 0 and moves once an epoch by the plain mean of the epoch's costs. Departures: a softmax
+over K arms for the sigmoid of two; features are standardised; costs are in mean costs of the first arm.
+
+`SMALL` is for hundreds or a few thousand instances: at least 800 steps, costs in budgets, and the multiplier moves
+every step by the worst-case cost that the objective has, so that it can settle.
+
+One network serves one budget; a router holds one for each of a few, and the cheapest arm always, and meets budgets in
+between by mixing. Axes: I instances, B those of a batch, D features, K arms; H units of a layer.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+from scipy.special import entr
+
+from adjudge.errors import ConfigError, DataError
+from adjudge.routing import ridge
+from adjudge.routing.ambiguity import Array, cost_weights, reward_weights
+from adjudge.routing.features import checked_finite
+from adjudge.routing.ladder import Rung
+from adjudge.routing.mlp import AdamW, Layers, backward, first_layers, forward, softmax
+from adjudge.routing.ridge import Lens
+from adjudge.routing.router import State, still_missing
+from adjudge.routing.sample import Sample, by_instance
+from adjudge.routing.table import Ints, Purchase, Seen, Table
+
+SHARES = (0.15, 0.35, 0.6, 0.85)  # of the way from the cheapest to the dearest arm: budgets when none are given
+
+
+class Schedule(NamedTuple):
+    """How to train. `steps`: at least as many, whatever the epochs; `cost_in_budgets`, `dual_each_step`: see module."""
+
+    rate: float = 1e-3
+    dual_rate: float = 1e-2
+    batch: int = 128
+    epochs: int = 20
+    steps: int = 0
+    beta: float = 0.005
+    validation: float = 0.2
+    cost_in_budgets: bool = False
+    dual_each_step: bool = False
+
+
+PUBLISHED = Schedule()
+SMALL = Schedule(steps=800, cost_in_budgets=True, dual_each_step=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`budgets`, in mean costs of the first arm: one network each. Temperatures count where the variant names them;
+    that of costs is in mean costs of the first arm."""
+
+    variant: Literal["acer", "racer-r", "racer-c", "racer"] = "racer"
+    schedule: Literal["published", "small"] = "small"
+    budgets: tuple[float, ...] = ()
+    temperature_reward: float = 1.0
+    temperature_cost: float = 50.0
+
+    def temperatures(self) -> tuple[float, float]:
+        """(tau_r, tau_c); infinity is the plain mean."""
+        if self.variant not in ("acer", "racer-r", "racer-c", "racer"):
+            raise ConfigError(f"there is no variant {self.variant!r}; choose acer, racer-r, racer-c or racer")
+        tau_r = self.temperature_reward if self.variant in ("racer", "racer-r") else np.inf
+        return tau_r, self.temperature_cost if self.variant in ("racer", "racer-c") else np.inf
+
+
+class Trained(NamedTuple):
+    layers: Layers
+    multiplier: float  # lambda at the epoch that was taken, in reward per mean cost of the first arm
+    reward: float  # on the validation instances
+    cost: float  # there, in mean costs of the first arm
+    within: bool  # whether that is within budget
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkRouter:
+    """See the module. Rung 0 is `cheapest`, the arm of the lowest mean cost, always; rung j+1 is nets[j]. A rung's cost
+    is the mean over all fitting rows, its reward the mean over the validation instances."""
+
+    purchases: tuple[Purchase, ...]
+    bundles: tuple[tuple[int, ...], ...]
+    columns: tuple[str, ...]
+    lens: Lens
+    nets: tuple[Layers, ...]
+    cheapest: int
+    rungs: tuple[Rung, ...]
+    within: tuple[bool, ...]  # of each net, whether its cost was within its budget on the validation instances
+
+    def probabilities(self, x_ND: Array, rung: int) -> Array:
+        """p_NK. Raises DataError for features that are not finite, or not those of the fit."""
+        if x_ND.shape[1] != len(self.columns):
+            raise DataError(
+                f"{x_ND.shape[1]} features were given, the router was fitted on {len(self.columns)}",
+                remedy="describe pairs with the embedder that the router names",
+            )
+        checked_finite(x_ND, self.columns)
+        if rung == 0:
+            return np.tile(np.eye(len(self.bundles))[self.cheapest], (len(x_ND), 1))
+        return softmax(forward(self.nets[rung - 1], _single(self.lens(x_ND)))[-1])
+
+    def decide(self, seen: Seen, rung: int, draw_N: Array) -> Ints:
+        below_NK = np.cumsum(self.probabilities(seen.x_ND, rung), axis=1)[:, :-1] <= draw_N[:, None]
+        return still_missing(self.bundles, below_NK.sum(axis=1), seen.bought_NU)
+
+    def weights(self, rung: int) -> Array:  # noqa: ARG002  a single arm speaks
+        return np.ones(len(self.purchases))
+
+    def state(self) -> State:
+        card: dict[str, Any] = {
+            "purchases": [list(p) for p in self.purchases],
+            "bundles": [list(b) for b in self.bundles],
+            "columns": list(self.columns),
+            "cheapest": self.cheapest,
+            "rungs": [list(r) for r in self.rungs],
+            "within": list(self.within),
+            "layers": len(self.nets[0]),
+        }
+        arrays = {f"lens.{name}": array for name, array in self.lens._asdict().items()}
+        for j, layers in enumerate(self.nets):
+            for k, (weight, bias) in enumerate(layers):
+                arrays |= {f"net{j}.{k}.weight": weight, f"net{j}.{k}.bias": bias}
+        return State(card, arrays)
+
+
+def restore(state: State) -> NetworkRouter:
+    """The router that was saved."""
+    card, arrays = state
+    nets = tuple(
+        [(arrays[f"net{j}.{k}.weight"], arrays[f"net{j}.{k}.bias"]) for k in range(card["layers"])]
+        for j in range(len(card["within"]))
+    )
+    return NetworkRouter(
+        purchases=tuple(Purchase(*p) for p in card["purchases"]),
+        bundles=tuple(tuple(b) for b in card["bundles"]),
+        columns=tuple(card["columns"]),
+        lens=Lens(*(arrays[f"lens.{name}"] for name in Lens._fields)),
+        nets=nets,
+        cheapest=card["cheapest"],
+        rungs=tuple(Rung(*r) for r in card["rungs"]),
+        within=tuple(card["within"]),
+    )
+
+
+def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> NetworkRouter:
+    """One network a budget. Deterministic by seed, which draws validation instances, first weights and batches.
+
+    Raises DataError for features that are not finite.
+    """
+    checked_finite(table.x_ND, table.features)
+    sample = by_instance(table, table.bundles, np.ones(len(table.purchases)))
+    cost_IK = sample.costs()
+    unit = float(sample.share_I @ cost_IK[:, 0]) or 1.0
+    mean_K = sample.share_I @ cost_IK / unit
+    budgets = settings.budgets or tuple(float(mean_K.min() + s * np.ptp(mean_K)) for s in SHARES)
+    lens = ridge.focus(sample.x_ID, ("",) * sample.x_ID.shape[1])
+    schedule = PUBLISHED if settings.schedule == "published" else SMALL
+    held = _held_out(len(cost_IK), schedule.validation, seed)
+    z_ID = _single(lens(sample.x_ID))
+    trained = [
+        train(z_ID, sample.reward_IK, cost_IK / unit, budget, held, schedule, settings.temperatures(), seed)
+        for budget in budgets
+    ]
+    cheapest = int(mean_K.argmin())
+    reward = float(sample.reward_IK[held, cheapest].mean())
+    rungs = [Rung(np.inf, float(mean_K[cheapest]) * unit, reward), *(_rung(t, z_ID, sample, unit) for t in trained)]
+    return NetworkRouter(
+        purchases=table.purchases,
+        bundles=table.bundles,
+        columns=table.features,
+        lens=lens,
+        nets=tuple(t.layers for t in trained),
+        cheapest=cheapest,
+        rungs=tuple(rungs),
+        within=tuple(t.within for t in trained),
+    )
+
+
+def train(
+    z_ID: Array,
+    reward_IK: Array,
+    cost_IK: Array,
+    budget: float,
+    held: Ints,
+    schedule: Schedule,
+    temperatures: tuple[float, float],
+    seed: int,
+) -> Trained:
+    """Train one network on the instances that are not held out, and take its best epoch."""
+    rng = np.random.default_rng([seed, 1])
+    reward_IK, cost_IK = reward_IK.astype(z_ID.dtype), cost_IK.astype(z_ID.dtype)
+    rows = np.setdiff1d(np.arange(len(z_ID)), held)
+    unit = budget if schedule.cost_in_budgets and budget > 0 else 1.0
+    cost_IK, limit, tau_r, tau_c = cost_IK / unit, budget / unit, temperatures[0], temperatures[1] / unit
+    layers = first_layers(z_ID.shape[1], reward_IK.shape[1], rng, z_ID.dtype)
+    optimiser, multiplier = AdamW(layers, schedule.rate), 0.0
+    batches = -(-len(rows) // schedule.batch)
+    best = Trained([], 0.0, -np.inf, np.inf, False)
+    for _ in range(max(schedule.epochs, -(-schedule.steps // batches))):
+        spent = []
+        for batch in np.array_split(rng.permutation(rows), batches):
+            outputs = forward(layers, z_ID[batch])
+            p_BK = softmax(outputs[-1])
+            q_r, q_c = batch_weights(p_BK, reward_IK[batch], cost_IK[batch], tau_r, tau_c)
+            slope_BK = policy_slope(p_BK, reward_IK[batch], cost_IK[batch], q_r, q_c, multiplier, schedule.beta)
+            optimiser.step(layers, backward(layers, outputs, slope_BK))
+            cost_B = np.einsum("bk,bk->b", p_BK, cost_IK[batch])
+            spent.append(float(cost_B.mean()))
+            if schedule.dual_each_step:
+                multiplier = max(0.0, multiplier + schedule.dual_rate * (float(q_c @ cost_B) - limit))
+        if not schedule.dual_each_step:
+            multiplier = max(0.0, multiplier + schedule.dual_rate * (float(np.mean(spent)) - limit))
+        p_BK = softmax(forward(layers, z_ID[held])[-1])
+        reward, cost = (float(np.einsum("bk,bk->b", p_BK, of[held]).mean()) for of in (reward_IK, cost_IK))
+        now = Trained(layers, multiplier / unit, reward, cost * unit, cost <= limit * (1 + 1e-9))
+        if _better(now, best):
+            best = now._replace(layers=[(weight.copy(), bias.copy()) for weight, bias in layers])
+    return best
+
+
+def batch_weights(p_BK: Array, reward_BK: Array, cost_BK: Array, tau_r: float, tau_c: float) -> tuple[Array, Array]:
+    """(q^r, q^c), shape (B,) each, of the policy on a batch."""
+    reward_B, cost_B = (np.einsum("bk,bk->b", p_BK, of) for of in (reward_BK, cost_BK))
+    return reward_weights(reward_B, tau_r), cost_weights(cost_B, tau_c)
+
+
+def loss(
+    p_BK: Array, reward_BK: Array, cost_BK: Array, q_r: Array, q_c: Array, multiplier: float, beta: float
+) -> float:
+    """-q^r.r(p) + lambda q^c.c(p) - beta mean H(p), the weights being given."""
+    reward_B, cost_B = (np.einsum("bk,bk->b", p_BK, of) for of in (reward_BK, cost_BK))
+    return float(-q_r @ reward_B + multiplier * (q_c @ cost_B) - beta * entr(p_BK).sum(axis=1).mean())
+
+
+def policy_slope(
+    p_BK: Array, reward_BK: Array, cost_BK: Array, q_r: Array, q_c: Array, multiplier: float, beta: float
+) -> Array:
+    """Gradient of `loss` by the logits, shape (B, K)."""
+    by_p_BK = multiplier * q_c[:, None] * cost_BK - q_r[:, None] * reward_BK
+    by_p_BK = by_p_BK + beta / len(p_BK) * np.log(np.maximum(p_BK, np.finfo(p_BK.dtype).tiny))
+    return np.asarray(p_BK * (by_p_BK - np.einsum("bk,bk->b", p_BK, by_p_BK)[:, None]))
+
+
+def _single(x: Array) -> Array:
+    """In single precision, which halves the time; types here do not tell precisions apart."""
+    return cast(Array, x.astype(np.float32))
+
+
+def _better(one: Trained, other: Trained) -> bool:
+    if one.within != other.within:
+        return one.within
+    return one.reward > other.reward if one.within else one.cost < other.cost
+
+
+def _held_out(count: int, share: float, seed: int) -> Ints:
+    held = np.random.default_rng([seed, 0]).permutation(count)[: max(round(count * share), 1)]
+    return np.sort(held)
+
+
+def _rung(trained: Trained, z_ID: Array, sample: Sample, unit: float) -> Rung:
+    p_IK = softmax(forward(trained.layers, z_ID)[-1])
+    cost = float(sample.share_I @ np.einsum("ik,ik->i", p_IK, sample.costs()))
+    return Rung(trained.multiplier / unit, cost, trained.reward)
