@@ -6,11 +6,12 @@ them costs and earns at each multiplier is measured out of fold, on instances th
 on.
 """
 
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from adjudge.routing.ambiguity import Array
+from adjudge.routing.ambiguity import Array, Radius, worst_cost, worst_reward
 from adjudge.routing.evidence import fit_weights
 from adjudge.routing.ladder import Rung, upper_hull
 from adjudge.routing.paths import Search, search
@@ -19,6 +20,19 @@ from adjudge.routing.stopping import Gain, features, fit_gain, multipliers, outc
 from adjudge.routing.table import Ints, Purchase, Seen, Table
 
 FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`observe`: the arm whose verdict is bought first; the search chooses without. `text`: whether features of the
+    texts count, or the evidence alone. Radii in nats: budgets then hold, and rewards are compared, for the worst mixture
+    of instances within them; pacing holds a budget at less cost, so they are 0 where nothing is said."""
+
+    observe: str = ""
+    text: bool = True
+    radius_reward: float = 0.0
+    radius_cost: float = 0.0
+    search: Search = Search()
 
 
 class Plan(NamedTuple):
@@ -33,16 +47,19 @@ class Plan(NamedTuple):
 class Cascade:
     """See the module."""
 
-    kind = "cascade"
-
-    def __init__(self, purchases: tuple[Purchase, ...], rungs: tuple[Rung, ...], plans: tuple[Plan, ...]) -> None:
+    def __init__(
+        self, purchases: tuple[Purchase, ...], rungs: tuple[Rung, ...], plans: tuple[Plan, ...], text: bool
+    ) -> None:
         self.purchases = purchases
         self.rungs = rungs
         self.plans = plans
+        self.text = text
 
     def decide(self, seen: Seen, rung: int, draw_N: Array) -> Ints:  # noqa: ARG002 -- nothing in it is random
         path, weight_U, gain, price_T = self.plans[rung]
         multiplier = self.rungs[rung].multiplier
+        if not self.text:
+            seen = replace(seen, x_ND=seen.x_ND[:, :0])
         next_N = np.full(len(seen.x_ND), path[0])
         made_N = seen.bought_NU[:, list(path)].sum(axis=1)
         for t in np.unique(made_N[made_N > 0]):
@@ -62,6 +79,7 @@ class Cascade:
             "purchases": [list(p) for p in self.purchases],
             "rungs": [list(r) for r in self.rungs],
             "paths": [list(plan.path) for plan in self.plans],
+            "text": self.text,
         }
         arrays: dict[str, Array] = {}
         for k, plan in enumerate(self.plans):
@@ -81,20 +99,20 @@ def restore(state: State) -> Cascade:
         gain = Gain(mean_F, scale_F, coef_F, float(flat[-1]))
         plans.append(Plan(tuple(path), state.arrays[f"{k}.weight"], gain, state.arrays[f"{k}.price"]))
     purchases = tuple(Purchase(*p) for p in state.card["purchases"])
-    return Cascade(purchases, tuple(Rung(*r) for r in state.card["rungs"]), tuple(plans))
+    return Cascade(purchases, tuple(Rung(*r) for r in state.card["rungs"]), tuple(plans), state.card["text"])
 
 
-def fit(table: Table, seed: int = 0, *, observe: str | None = None, settings: Search | None = None) -> Cascade:
-    """Fit on all rows of the table. `observe` names the arm whose verdict is bought first; the search chooses without.
-
-    Raises ConfigError for an arm to observe that is none of the table's.
-    """
-    paths = search(table, seed, observe=observe, settings=settings or Search())
+def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Cascade:
+    """Fit on all rows of the table. Raises ConfigError for an arm to observe that is none of the table's."""
+    if not settings.text:
+        table = replace(table, x_ND=table.x_ND[:, :0])
+    paths = search(table, seed, observe=settings.observe, settings=settings.search)
     fold_N = folds(table, FOLDS, seed)
-    measured = [(path, rung) for path in paths for rung in _out_of_fold(table, path, fold_N)]
+    measured = [(path, rung) for path in paths for rung in _out_of_fold(table, path, fold_N, settings)]
     kept = upper_hull(tuple(rung for _, rung in measured))
     plans = {path: _plan(table, path) for path in {measured[k][0] for k in kept}}
-    return Cascade(table.purchases, tuple(measured[k][1] for k in kept), tuple(plans[measured[k][0]] for k in kept))
+    rungs = tuple(measured[k][1] for k in kept)
+    return Cascade(table.purchases, rungs, tuple(plans[measured[k][0]] for k in kept), settings.text)
 
 
 def folds(table: Table, count: int, seed: int) -> Ints:
@@ -110,8 +128,9 @@ def _plan(table: Table, path: tuple[int, ...]) -> Plan:
     return Plan(path, weight_U, gain, table.cost_NU[:, list(path)].mean(axis=0))
 
 
-def _out_of_fold(table: Table, path: tuple[int, ...], fold_N: Ints) -> list[Rung]:
-    """A rung for each multiplier worth having, each row's by a model fitted on the other folds."""
+def _out_of_fold(table: Table, path: tuple[int, ...], fold_N: Ints, settings: Settings) -> list[Rung]:
+    """A rung for each multiplier worth having, each row's by a model fitted on the other folds; means, or the worst of
+    them within the radii."""
     known = []
     for fold in range(int(fold_N.max()) + 1):
         plan = _plan(table.at(np.flatnonzero(fold_N != fold)), path)
@@ -121,6 +140,7 @@ def _out_of_fold(table: Table, path: tuple[int, ...], fold_N: Ints) -> list[Rung
     rungs = []
     for multiplier in multipliers(np.concatenate([worth_NT for _, _, worth_NT in known])):
         both = [outcomes(*part, multiplier) for part in known]
-        reward, cost = (float(np.concatenate(parts).mean()) for parts in zip(*both, strict=True))
-        rungs.append(Rung(multiplier, cost, reward))
+        reward_N, cost_N = (np.concatenate(parts) for parts in zip(*both, strict=True))
+        cost = worst_cost(cost_N, Radius(settings.radius_cost)).value
+        rungs.append(Rung(multiplier, cost, worst_reward(reward_N, Radius(settings.radius_reward)).value))
     return rungs

@@ -34,12 +34,12 @@ class Search:
     prices: int = 8
 
 
-def search(table: Table, seed: int, *, observe: str | None, settings: Search) -> list[Path]:
+def search(table: Table, seed: int, *, observe: str, settings: Search) -> list[Path]:
     """The best path at each of several prices of reward, and the first purchase of each arm alone; without repeats.
 
     Raises ConfigError for an arm to observe that is none of the table's.
     """
-    if observe is not None and observe not in table.arms:
+    if observe and observe not in table.arms:
         raise ConfigError(f"there is no arm {observe!r} to observe; there are: {', '.join(table.arms)}")
     if len(table) > settings.rows:
         chosen = np.random.default_rng(seed).choice(len(table), settings.rows, replace=False)
@@ -55,7 +55,7 @@ def search(table: Table, seed: int, *, observe: str | None, settings: Search) ->
     return found
 
 
-def _beam(table: Table, price: float, observe: str | None, settings: Search, values: dict[Path, "_Curve"]) -> Path:
+def _beam(table: Table, price: float, observe: str, settings: Search, values: dict[Path, "_Curve"]) -> Path:
     def value(path: Path) -> float:
         if path not in values:
             values[path] = _curve(table, path)
@@ -75,8 +75,8 @@ def _beam(table: Table, price: float, observe: str | None, settings: Search, val
     return best
 
 
-def _starts(table: Table, observe: str | None) -> list[Path]:
-    return [(u,) for u in following(table.purchases, ()) if observe in (None, table.purchases[u].arm)]
+def _starts(table: Table, observe: str) -> list[Path]:
+    return [(u,) for u in following(table.purchases, ()) if observe in ("", table.purchases[u].arm)]
 
 
 class _Curve(NamedTuple):

@@ -24,7 +24,7 @@ from adjudge.routing.evidence import Evidence, weigh
 from adjudge.routing.table import Ints, Seen, Table
 
 PENALTY = 5.0  # ridge, in instances, on standardised features of the evidence
-TEXT_PENALTY = 200.0  # the same for features of the texts, of which most say nothing
+TEXT_PENALTY = 1000.0  # the same for features of the texts, of which most say nothing
 _LEADS = (0.3, 0.8, 1.6)
 _POINTS = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)
 
