@@ -20,19 +20,20 @@ from adjudge.routing.stopping import Gain, features, fit_gain, multipliers, outc
 from adjudge.routing.table import Ints, Purchase, Seen, Table
 
 FOLDS = 5
+DEFAULT_SEARCH = Search()
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`observe`: the arm whose verdict is bought first; the search chooses without. `text`: whether features of the
-    texts count, or the evidence alone. Radii in nats: budgets then hold, and rewards are compared, for the worst mixture
-    of instances within them; pacing holds a budget at less cost, so they are 0 where nothing is said."""
+    texts count, or the evidence alone. Radii in nats: budgets then hold, and rewards are compared, for the worst
+    mixture of instances within them; pacing holds a budget at less cost, so they are 0 where nothing is said."""
 
     observe: str = ""
     text: bool = True
     radius_reward: float = 0.0
     radius_cost: float = 0.0
-    search: Search = Search()
+    search: Search = DEFAULT_SEARCH
 
 
 class Plan(NamedTuple):
@@ -102,8 +103,9 @@ def restore(state: State) -> Cascade:
     return Cascade(purchases, tuple(Rung(*r) for r in state.card["rungs"]), tuple(plans), state.card["text"])
 
 
-def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Cascade:
+def fit(table: Table, settings: Settings | None = None, seed: int = 0) -> Cascade:
     """Fit on all rows of the table. Raises ConfigError for an arm to observe that is none of the table's."""
+    settings = settings or Settings()
     if not settings.text:
         table = replace(table, x_ND=table.x_ND[:, :0])
     paths = search(table, seed, observe=settings.observe, settings=settings.search)
