@@ -17,7 +17,7 @@ from adjudge.routing.table import Table
 ALWAYS = "always"
 ORACLE = "oracle"
 PACING = "+pacing"
-DEFAULT = "portfolio"
+DEFAULT = "racer"
 _ROOM = "adjudge.routing."
 
 
@@ -59,11 +59,21 @@ def _robust(variant: str) -> Callable[[Options, str], dict[str, Any]]:
     return keywords
 
 
+def _stepwise(text: bool) -> Callable[[Options, str], dict[str, Any]]:
+    def keywords(options: Options, _arm: str) -> dict[str, Any]:
+        radii = {"radius_reward": options.radius_reward or 0.0, "radius_cost": options.radius_cost or 0.0}
+        return {"observe": options.observe, "text": text, **radii}
+
+    return keywords
+
+
 def _observed(options: Options, _arm: str) -> dict[str, Any]:
     return {"observe": options.observe}
 
 
 ROUTERS = {
+    "racer": Entry("cascade", settings=_stepwise(text=True)),
+    "racer-observed": Entry("cascade", settings=_stepwise(text=False)),
     "portfolio": Entry("value", "fit_portfolio", _robust("acer")),
     "racer-r": Entry("value", "fit", _robust("racer-r")),
     "racer-c": Entry("value", "fit", _robust("racer-c")),
