@@ -69,10 +69,8 @@ def evaluate(
 
     Raises ConfigError for a router or a budget that cannot be, and what a router's fit raises.
     """
-    for name in routers:
-        registry.parse(name, table.arms)
     check_budgets(budgets, table)
-    tasks = [(part, group) for part in parts for group in _sharing(routers)]
+    tasks = [(part, group) for part in parts for group in _sharing(routers, table.arms)]
     cells: list[Cell] = []
     for count, found in enumerate(_run(table, tasks, budgets, options, jobs), start=1):
         cells += found
@@ -87,11 +85,12 @@ def check_budgets(budgets: Sequence[float], table: Table) -> None:
             raise ConfigError(f"budget {budget:g} must be above 0, in mean costs of {table.arms[0]}")
 
 
-def _sharing(routers: Sequence[str]) -> list[tuple[str, ...]]:
+def _sharing(routers: Sequence[str], arms: Sequence[str]) -> list[tuple[str, ...]]:
     """The routers in groups that share one fit: a router alone, and paced."""
-    groups: dict[str, list[str]] = {}
+    groups: dict[tuple[str, str], list[str]] = {}
     for name in routers:
-        groups.setdefault(name.removesuffix(registry.PACING), []).append(name)
+        known = registry.parse(name, arms)
+        groups.setdefault((known.base, known.arm), []).append(name)
     return [tuple(group) for group in groups.values()]
 
 
@@ -163,18 +162,27 @@ def _mixed(router: Router, test: Table, budget: float, draw_N: Array, played: di
 
 
 def _oracle(test: Table, budget: float) -> _Outcome:
-    least = float(test.arm_costs().min(axis=1).mean())
+    least = float(_by_instance(test, test.arm_costs()).min(axis=1).mean())
     found = ceiling(test, max(budget, least))
     note = "below the cheapest policy" if budget < least * (1 - 1e-9) else ""
     return _Outcome(found.reward_N, found.cost_N, found.bought_NU, note=note)
 
 
 def _oracle_curve(test: Table) -> tuple[Array, Array]:
-    """(cost, reward) of what the oracle can reach with one arm a row, in the table's unit; rising."""
+    """(cost, reward) of what the oracle can reach with one arm an instance, in the table's unit; rising."""
     reward_NK, cost_NK = bundle_table(test, test.bundles, np.ones(len(test.purchases)))
-    rungs = climb(reward_NK, cost_NK, reward_NK, cost_NK)
+    reward_IK, cost_IK = _by_instance(test, reward_NK), _by_instance(test, cost_NK)
+    rungs = climb(reward_IK, cost_IK, reward_IK, cost_IK)
     hull = [rungs[k] for k in upper_hull(rungs)]
     return np.array([rung.cost for rung in hull]), np.array([rung.reward for rung in hull])
+
+
+def _by_instance(table: Table, value_NX: Array) -> Array:
+    """The mean of each instance's rows, shape (I, X)."""
+    _, at_N, rows_I = np.unique(table.instance_N, return_inverse=True, return_counts=True)
+    total_IX = np.zeros((len(rows_I), value_NX.shape[1]))
+    np.add.at(total_IX, at_N, value_NX)
+    return np.asarray(total_IX / rows_I[:, None])
 
 
 def _cell(
@@ -186,7 +194,7 @@ def _cell(
     outcome: _Outcome,
     oracle: tuple[Array, Array],
 ) -> Cell:
-    instance_I, at_N, rows_I = np.unique(test.instance_N, return_inverse=True, return_counts=True)
+    mean_I2 = _by_instance(test, np.stack([outcome.reward_N, outcome.cost_N], axis=1))
     cost = float(outcome.cost_N.mean())
     at_cost = np.interp(cost, *oracle, left=np.nan)
     return Cell(
@@ -195,9 +203,9 @@ def _cell(
         split=part.name,
         fold=part.fold,
         seed=part.seed,
-        instance_I=instance_I,
-        reward_I=np.bincount(at_N, outcome.reward_N) / rows_I,
-        cost_I=np.bincount(at_N, outcome.cost_N) / rows_I / unit,
+        instance_I=np.unique(test.instance_N),
+        reward_I=mean_I2[:, 0],
+        cost_I=mean_I2[:, 1] / unit,
         share_K=shares(test, outcome.bought_NU),
         draws_K=_draws(test, outcome.bought_NU),
         regret=None if np.isnan(at_cost) else float(at_cost - outcome.reward_N.mean()),
