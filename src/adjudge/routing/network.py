@@ -35,7 +35,7 @@ from adjudge.routing.ladder import Rung
 from adjudge.routing.mlp import AdamW, Layers, backward, first_layers, forward, softmax
 from adjudge.routing.ridge import Lens
 from adjudge.routing.router import State, still_missing
-from adjudge.routing.sample import Sample, by_instance
+from adjudge.routing.sample import by_instance
 from adjudge.routing.table import Ints, Purchase, Seen, Table
 
 SHARES = (0.15, 0.35, 0.6, 0.85)  # of the way from the cheapest to the dearest arm: budgets when none are given
@@ -88,29 +88,26 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkRouter:
-    """See the module. Rung 0 is `cheapest`, the arm of the lowest mean cost, always; rung j+1 is nets[j]. A rung's cost
-    is the mean over all fitting rows, its reward the mean over the validation instances."""
+    """See the module. Each rung has its net; one of them, without hidden layers, takes the arm of the lowest mean cost
+    always. A rung's cost is the mean over all fitting rows, its reward the mean over the validation instances."""
 
     purchases: tuple[Purchase, ...]
-    bundles: tuple[tuple[int, ...], ...]
+    bundles: tuple[tuple[int, ...], ...]  # of the arms in the order of their names: no order of arms changes a draw
     columns: tuple[str, ...]
     lens: Lens
     nets: tuple[Layers, ...]
-    cheapest: int
     rungs: tuple[Rung, ...]
     within: tuple[bool, ...]  # of each net, whether its cost was within its budget on the validation instances
 
     def probabilities(self, x_ND: Array, rung: int) -> Array:
-        """p_NK. Raises DataError for features that are not finite, or not those of the fit."""
+        """p_NK, of `bundles`. Raises DataError for features that are not finite, or not those of the fit."""
         if x_ND.shape[1] != len(self.columns):
             raise DataError(
                 f"{x_ND.shape[1]} features were given, the router was fitted on {len(self.columns)}",
                 remedy="describe pairs with the embedder that the router names",
             )
         checked_finite(x_ND, self.columns)
-        if rung == 0:
-            return np.tile(np.eye(len(self.bundles))[self.cheapest], (len(x_ND), 1))
-        return softmax(forward(self.nets[rung - 1], _single(self.lens(x_ND)))[-1])
+        return softmax(forward(self.nets[rung], _single(self.lens(x_ND)))[-1])
 
     def decide(self, seen: Seen, rung: int, draw_N: Array) -> Ints:
         below_NK = np.cumsum(self.probabilities(seen.x_ND, rung), axis=1)[:, :-1] <= draw_N[:, None]
@@ -124,10 +121,9 @@ class NetworkRouter:
             "purchases": [list(p) for p in self.purchases],
             "bundles": [list(b) for b in self.bundles],
             "columns": list(self.columns),
-            "cheapest": self.cheapest,
             "rungs": [list(r) for r in self.rungs],
             "within": list(self.within),
-            "layers": len(self.nets[0]),
+            "layers": [len(layers) for layers in self.nets],
         }
         arrays = {f"lens.{name}": array for name, array in self.lens._asdict().items()}
         for j, layers in enumerate(self.nets):
@@ -140,8 +136,8 @@ def restore(state: State) -> NetworkRouter:
     """The router that was saved."""
     card, arrays = state
     nets = tuple(
-        [(arrays[f"net{j}.{k}.weight"], arrays[f"net{j}.{k}.bias"]) for k in range(card["layers"])]
-        for j in range(len(card["within"]))
+        [(arrays[f"net{j}.{k}.weight"], arrays[f"net{j}.{k}.bias"]) for k in range(count)]
+        for j, count in enumerate(card["layers"])
     )
     return NetworkRouter(
         purchases=tuple(Purchase(*p) for p in card["purchases"]),
@@ -149,7 +145,6 @@ def restore(state: State) -> NetworkRouter:
         columns=tuple(card["columns"]),
         lens=Lens(*(arrays[f"lens.{name}"] for name in Lens._fields)),
         nets=nets,
-        cheapest=card["cheapest"],
         rungs=tuple(Rung(*r) for r in card["rungs"]),
         within=tuple(card["within"]),
     )
@@ -170,22 +165,21 @@ def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Network
     schedule = PUBLISHED if settings.schedule == "published" else SMALL
     held = _held_out(len(cost_IK), schedule.validation, seed)
     z_ID = _single(lens(sample.x_ID))
-    trained = [
-        train(z_ID, sample.reward_IK, cost_IK / unit, budget, held, schedule, settings.temperatures(), seed)
-        for budget in budgets
-    ]
-    cheapest = int(mean_K.argmin())
-    reward = float(sample.reward_IK[held, cheapest].mean())
-    rungs = [Rung(np.inf, float(mean_K[cheapest]) * unit, reward), *(_rung(t, z_ID, sample, unit) for t in trained)]
+    order = np.argsort(table.arms)
+    reward_IK, cost_IK = sample.reward_IK[:, order], cost_IK[:, order] / unit
+    trained = [_always(int(cost_IK.mean(axis=0).argmin()), z_ID, reward_IK[held], cost_IK[held])]
+    for budget in budgets:
+        trained.append(train(z_ID, reward_IK, cost_IK, budget, held, schedule, settings.temperatures(), seed))
+    rungs = [_rung(one, z_ID, cost_IK, sample.share_I, unit) for one in trained]
+    rising = sorted(range(len(rungs)), key=lambda k: (rungs[k].cost, rungs[k].reward))
     return NetworkRouter(
         purchases=table.purchases,
-        bundles=table.bundles,
+        bundles=tuple(table.bundles[k] for k in order),
         columns=table.features,
         lens=lens,
-        nets=tuple(t.layers for t in trained),
-        cheapest=cheapest,
-        rungs=tuple(rungs),
-        within=tuple(t.within for t in trained),
+        nets=tuple(trained[k].layers for k in rising),
+        rungs=tuple(rungs[k] for k in rising),
+        within=tuple(trained[k].within for k in rising),
     )
 
 
@@ -270,7 +264,15 @@ def _held_out(count: int, share: float, seed: int) -> Ints:
     return np.sort(held)
 
 
-def _rung(trained: Trained, z_ID: Array, sample: Sample, unit: float) -> Rung:
+def _always(arm: int, z_ID: Array, reward_VK: Array, cost_VK: Array) -> Trained:
+    """The net that takes one arm whatever it reads, with its figures on the validation instances."""
+    weight, bias = np.zeros((z_ID.shape[1], reward_VK.shape[1])), np.full(reward_VK.shape[1], -np.inf)
+    bias[arm] = 0.0
+    layers = [(_single(weight), _single(bias))]
+    return Trained(layers, np.inf, float(reward_VK[:, arm].mean()), float(cost_VK[:, arm].mean()), True)
+
+
+def _rung(trained: Trained, z_ID: Array, cost_IK: Array, share_I: Array, unit: float) -> Rung:
     p_IK = softmax(forward(trained.layers, z_ID)[-1])
-    cost = float(sample.share_I @ np.einsum("ik,ik->i", p_IK, sample.costs()))
-    return Rung(trained.multiplier / unit, cost, trained.reward)
+    cost = float(share_I @ np.einsum("ik,ik->i", p_IK, cost_IK))
+    return Rung(trained.multiplier / unit, cost * unit, trained.reward)
