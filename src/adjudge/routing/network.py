@@ -12,7 +12,7 @@ there is none, the one of the lowest cost, and the router says so (`within`).
 Source: Algorithm 1 of arXiv 2605.10805 and its published defaults (`PUBLISHED`): layers 256-128-64, ReLU, AdamW 1e-3
 with PyTorch's defaults for all else, batches of 128, 20 epochs, dual rate 1e-2, tau_r 1, tau_c 50, beta 0.005, 20 %
 validation; lambda starts at 0 and moves once an epoch by the plain mean of the epoch's costs. Departures: a softmax
-over K arms for the sigmoid of two; features are standardised; costs are in mean costs of the first arm.
+over K arms for the sigmoid of two; features are standardised; costs are in mean costs of the cheapest arm that has any.
 
 `SMALL` is for hundreds or a few thousand instances: at least 800 steps, costs in budgets, and the multiplier moves
 every step by the worst-case cost that the objective has, so that it can settle.
@@ -62,7 +62,7 @@ SMALL = Schedule(steps=800, cost_in_budgets=True, dual_each_step=True)
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`budgets`, in mean costs of the first arm: one network each. Temperatures count where the variant names them;
-    that of costs is in mean costs of the first arm."""
+    that of costs is in mean costs of the cheapest arm."""
 
     variant: Literal["acer", "racer-r", "racer-c", "racer"] = "racer"
     schedule: Literal["published", "small"] = "small"
@@ -80,9 +80,9 @@ class Settings:
 
 class Trained(NamedTuple):
     layers: Layers
-    multiplier: float  # lambda at the epoch that was taken, in reward per mean cost of the first arm
+    multiplier: float  # lambda at the epoch that was taken, in reward per mean cost of the cheapest arm
     reward: float  # on the validation instances
-    cost: float  # there, in mean costs of the first arm
+    cost: float  # there, in mean costs of the cheapest arm
     within: bool  # whether that is within budget
 
 
@@ -158,9 +158,11 @@ def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Network
     checked_finite(table.x_ND, table.features)
     sample = by_instance(table, table.bundles, np.ones(len(table.purchases)))
     cost_IK = sample.costs()
-    unit = float(sample.share_I @ cost_IK[:, 0]) or 1.0
-    mean_K = sample.share_I @ cost_IK / unit
-    budgets = settings.budgets or tuple(float(mean_K.min() + s * np.ptp(mean_K)) for s in SHARES)
+    mean_K = sample.share_I @ cost_IK
+    budgets = [budget * float(mean_K[0]) for budget in settings.budgets]
+    budgets = budgets or [float(mean_K.min() + share * np.ptp(mean_K)) for share in SHARES]
+    unit = float(mean_K[mean_K > 0].min(initial=np.inf))
+    unit = unit if np.isfinite(unit) else 1.0
     lens = ridge.focus(sample.x_ID, ("",) * sample.x_ID.shape[1])
     schedule = PUBLISHED if settings.schedule == "published" else SMALL
     held = _held_out(len(cost_IK), schedule.validation, seed)
@@ -169,7 +171,7 @@ def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Network
     reward_IK, cost_IK = sample.reward_IK[:, order], cost_IK[:, order] / unit
     trained = [_always(int(cost_IK.mean(axis=0).argmin()), z_ID, reward_IK[held], cost_IK[held])]
     for budget in budgets:
-        trained.append(train(z_ID, reward_IK, cost_IK, budget, held, schedule, settings.temperatures(), seed))
+        trained.append(train(z_ID, reward_IK, cost_IK, budget / unit, held, schedule, settings.temperatures(), seed))
     rungs = [_rung(one, z_ID, cost_IK, sample.share_I, unit) for one in trained]
     rising = sorted(range(len(rungs)), key=lambda k: (rungs[k].cost, rungs[k].reward))
     return NetworkRouter(
