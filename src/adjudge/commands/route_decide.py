@@ -8,12 +8,12 @@ import msgspec
 from rich.console import Console
 
 from adjudge.commands.counting import counted
-from adjudge.commands.route_input import numbers
+from adjudge.commands.route_input import numbers, open_embedder, with_embedder
 from adjudge.commands.route_table import show_decisions
 from adjudge.errors import BudgetError, ConfigError
 from adjudge.pairs.read import read
 from adjudge.routing.deciding import Decided, decide_first
-from adjudge.routing.features import extract
+from adjudge.routing.features import Embedder, extract
 from adjudge.routing.saved import Card, Saved, check_features, load
 from adjudge.routing.table import Purchase
 from adjudge.types import Pair
@@ -24,8 +24,18 @@ from adjudge.types import Pair
 @click.argument("pairs")
 @click.option("--budget", metavar="C", help="Mean cost of a judgment; left out: that of the fit.")
 @click.option("--format", "form", help="Format of the pairs; left out: recognised by content.")
+@with_embedder
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def command(folder: str, pairs: str, budget: str | None, form: str | None, as_json: bool) -> None:
+def command(
+    folder: str,
+    pairs: str,
+    budget: str | None,
+    form: str | None,
+    as_json: bool,
+    embed_url: str | None,
+    embed_model: str | None,
+    embed_key_env: str,
+) -> None:
     """Say for each of PAIRS what the router in DIR would buy first, with what it expects to gain and to pay.
 
     Nothing is bought. What comes after the first purchase depends on what that says; `adjudge judge --arm route:DIR`
@@ -34,7 +44,7 @@ def command(folder: str, pairs: str, budget: str | None, form: str | None, as_js
     saved = load(Path(folder))
     asked = _budget(saved, budget)
     rows = list(counted("{} pairs read", read(pairs, format=form)))
-    found = extract(rows)
+    found = extract(rows, _embedder(saved, folder, open_embedder(embed_url, embed_model, embed_key_env)))
     check_features(saved.card, found.names, folder)
     unit = saved.card.reference_cost
     decided = decide_first(saved.router, found.x_ID, [p.id for p in rows], asked * unit, saved.card.responses)
@@ -43,6 +53,19 @@ def command(folder: str, pairs: str, budget: str | None, form: str | None, as_js
         click.echo(msgspec.json.encode(answer))
     else:
         show_decisions(answer, Console())
+
+
+def _embedder(saved: Saved, folder: str, given: Embedder | None) -> Embedder | None:
+    """The embedder that is given. Raises ConfigError where it is not the one that the router was fitted with."""
+    name = "" if given is None else given.name
+    if name == saved.card.embedder:
+        return given
+    if saved.card.embedder:
+        raise ConfigError(
+            f"{folder}: the router reads embeddings of {saved.card.embedder}, not of {name or 'none'}; "
+            f"give --embed-url and --embed-model {saved.card.embedder}"
+        )
+    raise ConfigError(f"{folder}: the router was fitted without embeddings; leave --embed-url and --embed-model out")
 
 
 def _budget(saved: Saved, text: str | None) -> float:

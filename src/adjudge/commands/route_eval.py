@@ -7,7 +7,16 @@ import joblib
 import msgspec
 from rich.console import Console
 
-from adjudge.commands.route_input import Opened, numbers, of_records, open_table, words, working
+from adjudge.commands.route_input import (
+    Opened,
+    numbers,
+    of_records,
+    open_embedder,
+    open_table,
+    with_embedder,
+    words,
+    working,
+)
 from adjudge.commands.route_table import show_evaluation
 from adjudge.errors import DataError
 from adjudge.routing import registry
@@ -19,6 +28,7 @@ from adjudge.routing.splits import SPLIT_KINDS, Split, splits
 @click.command("eval")
 @click.argument("records")
 @of_records
+@with_embedder
 @click.option("--budgets", metavar="2,3,4", required=True, help="Mean costs of a judgment, in those of the first arm.")
 @click.option("--routers", metavar="NAMES", default="all", show_default=True, help="racer, acer, knn, .., NAME+pacing.")
 @click.option(
@@ -39,6 +49,9 @@ def command(
     seeds: int,
     jobs: int | None,
     as_json: bool,
+    embed_url: str | None,
+    embed_model: str | None,
+    embed_key_env: str,
     **source: Any,
 ) -> None:
     """Measure routers on RECORDS (a file of records, or a store): accuracy and realised cost at each budget.
@@ -49,7 +62,7 @@ def command(
     shift                  the test holds more of the dear domains than the fit, and more of the cheap ones
     """
     asked = numbers(budgets, "--budgets")
-    opened = open_table(records, **source)
+    opened = open_table(records, embedder=open_embedder(embed_url, embed_model, embed_key_env), budgets=asked, **source)
     names = registry.expand(words(routers, "--routers"), opened.table.arms, opened.options)
     parts, notes = _parts(opened, split, seeds)
     with working("fits") as tell:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
-from adjudge.commands.route_input import Opened, numbers, of_records, open_table
+from adjudge.commands.route_input import Opened, numbers, of_records, open_embedder, open_table, with_embedder
 from adjudge.commands.route_table import show_fit
 from adjudge.errors import BudgetError, ConfigError
 from adjudge.routing import registry
@@ -21,12 +21,24 @@ from adjudge.routing.saved import Card, save
 @click.command("fit")
 @click.argument("records")
 @of_records
+@with_embedder
 @click.option("--budget", metavar="C", required=True, help="Mean cost of a judgment, in mean costs of the first arm.")
 @click.option("--variant", metavar="NAME", default=registry.DEFAULT, show_default=True, help="The router to fit.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of whatever the fit draws.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def command(records: str, budget: str, variant: str, seed: int, out: Path, as_json: bool, **source: Any) -> None:
+def command(
+    records: str,
+    budget: str,
+    variant: str,
+    seed: int,
+    out: Path,
+    as_json: bool,
+    embed_url: str | None,
+    embed_model: str | None,
+    embed_key_env: str,
+    **source: Any,
+) -> None:
     """Fit a router on RECORDS (a file of records, or a store) and write it to a folder.
 
     The router serves any budget; --budget is the one it is used with where no other is given. Its figures are measured
@@ -35,7 +47,8 @@ def command(records: str, budget: str, variant: str, seed: int, out: Path, as_js
     asked = numbers(budget, "--budget")
     if len(asked) != 1:
         raise ConfigError(f"--budget {budget}: give one number")
-    opened = open_table(records, **source)
+    embedder = open_embedder(embed_url, embed_model, embed_key_env)
+    opened = open_table(records, embedder=embedder, budgets=asked, **source)
     known = registry.parse(variant, opened.table.arms)
     if known.paced or known.base == registry.ORACLE:
         raise ConfigError(f"--variant {variant}: {_why_not(known)}")
@@ -50,6 +63,7 @@ def command(records: str, budget: str, variant: str, seed: int, out: Path, as_js
         budget=asked[0],
         reference_cost=unit,
         radii={"reward": options.radius_reward, "cost": options.radius_cost},
+        embedder="" if embedder is None else embedder.name,
         validation=_figures(router, opened, asked[0], unit),
         made_from={"records": Path(records).name, "evaluator": opened.evaluator, "seed": seed},
     )

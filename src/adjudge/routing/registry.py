@@ -24,13 +24,13 @@ _ROOM = "adjudge.routing."
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a command can say of a fit; every router takes what concerns it. `observe`: the arm to buy first. Radii in
-    nats, None for each router's own. `budget`, in mean costs of the first arm: where a fit may look at one. `asking`:
+    nats, None for each router's own. `budgets`, in mean costs of the first arm: where a fit has to know them. `asking`:
     arms that were asked whether they need to reason."""
 
     observe: str = ""
     radius_reward: float | None = None
     radius_cost: float | None = None
-    budget: float | None = None
+    budgets: tuple[float, ...] = ()
     asking: tuple[str, ...] = ()
 
 
@@ -54,7 +54,7 @@ def _robust(variant: str) -> Callable[[Options, str], dict[str, Any]]:
     def keywords(options: Options, _arm: str) -> dict[str, Any]:
         radii = {"radius_reward": options.radius_reward, "radius_cost": options.radius_cost}
         given = {name: radius for name, radius in radii.items() if radius is not None}
-        return {"variant": variant, "budget": options.budget, **given}
+        return {"variant": variant, **given}
 
     return keywords
 
@@ -78,6 +78,7 @@ ROUTERS = {
     "racer-r": Entry("value", "fit", _robust("racer-r")),
     "racer-c": Entry("value", "fit", _robust("racer-c")),
     "acer": Entry("value", "fit", _robust("acer")),
+    "network": Entry("network", settings=lambda options, _arm: {"budgets": options.budgets}),
     "knn": Entry("baselines.knn"),
     "mf": Entry("baselines.factors"),
     "m-irt": Entry("baselines.irt"),
