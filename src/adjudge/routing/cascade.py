@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from adjudge.routing.ambiguity import Array, Radius, worst_cost, worst_reward
 from adjudge.routing.evidence import fit_weights
@@ -108,11 +109,12 @@ def fit(table: Table, settings: Settings | None = None, seed: int = 0) -> Cascad
     settings = settings or Settings()
     if not settings.text:
         table = replace(table, x_ND=table.x_ND[:, :0])
-    paths = search(table, seed, observe=settings.observe, settings=settings.search)
-    fold_N = folds(table, FOLDS, seed)
-    measured = [(path, rung) for path in paths for rung in _out_of_fold(table, path, fold_N, settings)]
-    kept = upper_hull(tuple(rung for _, rung in measured))
-    plans = {path: _plan(table, path) for path in {measured[k][0] for k in kept}}
+    with threadpool_limits(1):  # many small products: more threads only wait for each other
+        paths = search(table, seed, observe=settings.observe, settings=settings.search)
+        fold_N = folds(table, FOLDS, seed)
+        measured = [(path, rung) for path in paths for rung in _out_of_fold(table, path, fold_N, settings)]
+        kept = upper_hull(tuple(rung for _, rung in measured))
+        plans = {path: _plan(table, path) for path in {measured[k][0] for k in kept}}
     rungs = tuple(measured[k][1] for k in kept)
     return Cascade(table.purchases, rungs, tuple(plans[measured[k][0]] for k in kept), settings.text)
 

@@ -5,18 +5,19 @@ draw) as long as some path of the beam gains, with patience for purchases that h
 one changes nothing, two may.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from adjudge.errors import ConfigError
 from adjudge.routing.ambiguity import Array
 from adjudge.routing.evidence import fit_weights, following
-from adjudge.routing.stopping import fit_gain, multipliers, outcomes, steps, worth
+from adjudge.routing.stopping import Step, fit_gain, multipliers, outcomes, steps, worth
 from adjudge.routing.table import Table
 
 Path = tuple[int, ...]
+CURVE = 12  # policies of a path that are looked at
 DEAREST_WORTH = (0.004, 1.0)  # range of prices: reward that the cost of the dearest arm must buy
 
 
@@ -46,27 +47,24 @@ def search(table: Table, seed: int, *, observe: str, settings: Search) -> list[P
         table = table.at(np.sort(chosen))
     dearest = float(table.arm_costs().mean(axis=0).max())
     low, high = DEAREST_WORTH
-    values: dict[Path, _Curve] = {}
-    found = _starts(table, observe)
+    curves = _Curves(table)
+    found: list[Path] = [(u,) for u in following(table.purchases, ()) if observe in ("", table.purchases[u].arm)]
+    starts = tuple(found)
     for price in np.geomspace(high, low, settings.prices) / dearest:
-        path = _beam(table, float(price), observe, settings, values)
+        path = _beam(curves, starts, float(price), settings)
         if path not in found:
             found.append(path)
     return found
 
 
-def _beam(table: Table, price: float, observe: str, settings: Search, values: dict[Path, "_Curve"]) -> Path:
-    def value(path: Path) -> float:
-        if path not in values:
-            values[path] = _curve(table, path)
-        return float((values[path].reward_V - price * values[path].cost_V).max())
-
-    beam = sorted(((value(path), path) for path in _starts(table, observe)), reverse=True)[: settings.width]
+def _beam(curves: "_Curves", starts: Sequence[Path], price: float, settings: Search) -> Path:
+    """All starts are followed for one purchase: an arm that seldom gives a verdict may be a good first one."""
+    beam = sorted(((curves.value(path, price), path) for path in starts), reverse=True)
     best_value, best = beam[0]
     stale = 0
     while beam and len(beam[0][1]) < settings.longest and stale <= settings.patience:
-        longer = {(*path, u) for _, path in beam for u in following(table.purchases, path)}
-        beam = sorted(((value(path), path) for path in longer), reverse=True)[: settings.width]
+        longer = {(*path, u) for _, path in beam for u in following(curves.table.purchases, path)}
+        beam = sorted(((curves.value(path, price), path) for path in longer), reverse=True)[: settings.width]
         if beam and beam[0][0] > best_value + settings.least_gain:
             best_value, best = beam[0]
             stale = 0
@@ -75,20 +73,27 @@ def _beam(table: Table, price: float, observe: str, settings: Search, values: di
     return best
 
 
-def _starts(table: Table, observe: str) -> list[Path]:
-    return [(u,) for u in following(table.purchases, ()) if observe in ("", table.purchases[u].arm)]
+class _Curves:
+    """Mean cost and reward of each path's policies, from stopping at once to buying everything; each found once."""
 
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._found: dict[Path, tuple[Array, Array]] = {}
+        self._steps: dict[Path, list[Step]] = {}
 
-class _Curve(NamedTuple):
-    """Mean cost and reward of a path's policies, from stopping at once to buying everything."""
+    def value(self, path: Path, price: float) -> float:
+        """Reward less price times cost of the path's best policy."""
+        if path not in self._found:
+            self._found[path] = self._measure(path)
+        cost_V, reward_V = self._found[path]
+        return float((reward_V - price * cost_V).max())
 
-    cost_V: Array
-    reward_V: Array
-
-
-def _curve(table: Table, path: Path) -> _Curve:
-    weight_U = fit_weights(table, path)
-    known, cost_NT = steps(table, path, weight_U), table.cost_NU[:, list(path)]
-    worth_NT = worth(known, cost_NT.mean(axis=0), fit_gain(known, table.x_ND.shape[1]))
-    both = [outcomes(known, cost_NT, worth_NT, m) for m in multipliers(worth_NT)]
-    return _Curve(np.array([cost.mean() for _, cost in both]), np.array([reward.mean() for reward, _ in both]))
+    def _measure(self, path: Path) -> tuple[Array, Array]:
+        weight_U = fit_weights(self.table, path)
+        known = steps(self.table, path, weight_U, self._steps.get(path[:-1], ()))
+        if self.table.rating_NUR is not None and not self.table.votes:  # the weights are the same for all paths
+            self._steps[path] = known
+        cost_NT = self.table.cost_NU[:, list(path)]
+        worth_NT = worth(known, cost_NT.mean(axis=0), fit_gain(known, self.table.x_ND.shape[1]))
+        both = [outcomes(known, cost_NT, worth_NT, m) for m in multipliers(worth_NT, CURVE)]
+        return np.array([cost.mean() for _, cost in both]), np.array([reward.mean() for reward, _ in both])

@@ -67,11 +67,12 @@ def features(seen: Seen, path: Sequence[int], weight_U: Array) -> tuple[Evidence
     return evidence, np.column_stack([*known, seen.x_ND])
 
 
-def steps(table: Table, path: Sequence[int], weight_U: Array) -> list[Step]:
-    """What is known after each purchase of the path, on the rows of a table that knows everything."""
+def steps(table: Table, path: Sequence[int], weight_U: Array, begun: Sequence[Step] = ()) -> list[Step]:
+    """What is known after each purchase of the path, on the rows of a table that knows everything. `begun`: its first
+    steps, where they are at hand for the same weights."""
     seen = Seen(table.x_ND, np.ones_like(table.cost_NU, bool), table.said_NU, table.rating_NUR, table.cost_NU)
-    found = []
-    for t in range(1, len(path) + 1):
+    found = list(begun)
+    for t in range(len(begun) + 1, len(path) + 1):
         evidence, f_NF = features(seen, path[:t], weight_U)
         found.append(Step(evidence.reward(table), f_NF))
     return found
@@ -83,13 +84,15 @@ def fit_gain(known: Sequence[Step], texts: int) -> Gain:
     f_MF = np.concatenate([step.f_NF for step in before])
     target_M = np.concatenate([known[-1].reward_N - step.reward_N for step in before])
     mean_F, scale_F = f_MF.mean(axis=0), f_MF.std(axis=0)
-    scale_F = np.where(scale_F > 1e-9, scale_F, np.inf)  # what never varies says nothing
-    z_MF = (f_MF - mean_F) / scale_F
-    own = f_MF.shape[1] - texts
-    penalty_F = len(before) * np.concatenate([np.full(own, PENALTY), np.full(texts, TEXT_PENALTY)])
+    varies_F = scale_F > 1e-9
+    z_MF = (f_MF[:, varies_F] - mean_F[varies_F]) / scale_F[varies_F]
+    penalty_F = np.full(f_MF.shape[1], PENALTY)
+    penalty_F[f_MF.shape[1] - texts :] = TEXT_PENALTY
     intercept = float(target_M.mean())
-    coef_F = np.linalg.solve(z_MF.T @ z_MF + np.diag(penalty_F), z_MF.T @ (target_M - intercept))
-    return Gain(mean_F, scale_F, coef_F, intercept)
+    curve_FF = z_MF.T @ z_MF + np.diag(len(before) * penalty_F[varies_F])
+    coef_F = np.zeros(f_MF.shape[1])
+    coef_F[varies_F] = np.linalg.solve(curve_FF, z_MF.T @ (target_M - intercept))
+    return Gain(mean_F, np.where(varies_F, scale_F, 1.0), coef_F, intercept)
 
 
 def worth(known: Sequence[Step], price_T: Array, gain: Gain) -> Array:
