@@ -34,43 +34,41 @@ class Asker:
         Raises Shut or Spent when nothing was sent that may have been billed. An attempt that found the server down is
         not held against the question: the gate decides how long a server is waited for.
         """
-        self.gate.under_way += 1
-        try:
-            return await self._ask(ask, arm)
-        finally:
-            self.gate.under_way -= 1
-
-    async def _ask(self, ask: Ask, arm: Arm) -> Reply:
         call = next(_calls)
         worst = 0.0 if self.budget.cap_usd is None else worst_usd(ask, arm.price)
         attempts = unmetered = failures = 0
         charged = 0.0
         began = time.perf_counter()
-        while True:
-            try:
-                await self.budget.reserve(worst)
-                reply, error = await self._attempt(call, ask, arm, worst)
-            except (Shut, Spent) as over:
-                if not unmetered:
-                    raise
-                return _failed(str(over), attempts, unmetered, began)
-            attempts += 1
-            if reply is not None:
-                if attempts == 1:
-                    return reply
-                unmetered += reply.unmetered_calls
-                return msgspec.structs.replace(reply, attempts=attempts, unmetered_calls=unmetered)
-            assert error is not None
-            unmetered += error.maybe_billed
-            failures += 1
-            if not self.gate.down:
-                charged += LIMITED_CHARGE if isinstance(error, RateLimited) else 1.0
-            if not error.retryable or charged > self.retries:
-                return _failed(str(error), attempts, unmetered, began)
-            await asyncio.sleep(self.gate.backoff_s(failures, error))
+        self.gate.under_way += 1
+        try:
+            while True:
+                try:
+                    reply, error = await self._attempt(call, ask, arm, worst)
+                except (Shut, Spent) as over:
+                    if not unmetered:
+                        raise
+                    return _failed(str(over), attempts, unmetered, began)
+                attempts += 1
+                if reply is not None:
+                    if attempts == 1:
+                        return reply
+                    unmetered += reply.unmetered_calls
+                    return msgspec.structs.replace(reply, attempts=attempts, unmetered_calls=unmetered)
+                assert error is not None
+                unmetered += error.maybe_billed
+                failures += 1
+                if not self.gate.down:
+                    charged += LIMITED_CHARGE if isinstance(error, RateLimited) else 1.0
+                if not error.retryable or charged > self.retries:
+                    return _failed(str(error), attempts, unmetered, began)
+                await asyncio.sleep(self.gate.backoff_s(failures, error))
+        finally:
+            self.gate.under_way -= 1
 
     async def _attempt(self, call: int, ask: Ask, arm: Arm, worst: float) -> tuple[Reply | None, BackendError | None]:
-        """One attempt, paid from what was reserved."""
+        """One attempt, paid from what is reserved for it."""
+        if self.budget.cap_usd is not None:
+            await self.budget.reserve(worst)
         cost = 0.0
         entry = None
         try:

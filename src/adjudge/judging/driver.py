@@ -34,19 +34,22 @@ class Driver:
 
         Raises Shut when a server is given up before anything was paid for, and what the judge raises (ConfigError).
         """
-        paid = not_bought = False
+        had: list[Reply] = []
+        not_bought = False
         talk = judge(pair, arm, self._settings)
         try:
             asks = next(talk)
             while True:
                 answers = await self._answers(pair, asks)
-                replies = tuple(a if isinstance(a, Reply) else _unasked(a) for a in answers)
-                paid = paid or any(r.unmetered_calls or (r.attempts and r.usage) for r in replies)
-                for over in answers:
-                    if isinstance(over, Shut) and not paid:
-                        raise over
-                    not_bought = not_bought or isinstance(over, Spent)
-                asks = talk.send(replies)
+                replies = [answer for answer in answers if isinstance(answer, Reply)]
+                had += replies
+                if len(replies) < len(answers):
+                    for over in answers:
+                        if isinstance(over, Shut) and not any(map(_paid, had)):
+                            raise over
+                    not_bought = not_bought or any(isinstance(over, Spent) for over in answers)
+                    replies = [answer if isinstance(answer, Reply) else _unasked(answer) for answer in answers]
+                asks = talk.send(tuple(replies))
         except StopIteration as end:
             return Driven(end.value, not_bought)
 
@@ -79,6 +82,11 @@ async def cancelled(tasks: Sequence[asyncio.Future[Any]]) -> None:
         task.cancel()
     if left:
         await asyncio.wait(left)
+
+
+def _paid(reply: Reply) -> bool:
+    """Whether anything was, or may have been."""
+    return reply.unmetered_calls > 0 or (reply.attempts > 0 and reply.usage is not None)
 
 
 def _unasked(over: Shut | Spent) -> Reply:

@@ -76,9 +76,14 @@ class Writer:
         self._enough = asyncio.Event()
         self._room = asyncio.Event()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the store is so far behind that memory would not stay flat."""
+        return len(self._pending) >= 4 * WRITE_AT_ONCE
+
     async def room(self) -> None:
-        """Wait while the store is far behind, so that memory stays flat."""
-        while len(self._pending) >= 4 * WRITE_AT_ONCE:
+        """Wait while it is full."""
+        while self.is_full:
             self._room.clear()
             await self._room.wait()
 

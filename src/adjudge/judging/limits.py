@@ -79,7 +79,7 @@ class Gate:
 
     async def enter(self, call: int, ask: Ask) -> Entry:
         """Wait for leave to make one attempt. Raises Shut when none will be given."""
-        entry = Entry(call, sum(len(m.content) for m in ask.messages) / 4 + self._mean_output)
+        entry = Entry(call, self._guessed(ask) if self._tokens else 0.0)
         await self._slots.acquire()
         try:
             if self._line.locked() or self._wait_s() > 0 or self.shut_why:
@@ -150,6 +150,10 @@ class Gate:
     def hurry(self) -> None:
         """The run is being stopped: from now on nobody waits long, nor for a server that is down."""
         self._hurried = True
+
+    def _guessed(self, ask: Ask) -> float:
+        """Tokens that a call may come to, before it is known."""
+        return sum(len(m.content) for m in ask.messages) / 4 + self._mean_output
 
     def _wait_s(self) -> float:
         now = self._clock()

@@ -165,7 +165,8 @@ class _Buying:
                 continue
             self.writer.add(Bought(job.wanted, job.pair, judgment))
             self.tally.add(judgment, not_bought=not_bought)
-            await self.writer.room()
+            if self.writer.is_full:
+                await self.writer.room()
 
     async def _heartbeat(self) -> None:
         while True:

@@ -7,6 +7,7 @@ the judgment. Whoever finds a row there leaves that judgment alone, unless the r
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -87,11 +88,8 @@ def claim(connection: Connection, run: Run, wanted: Sequence[Wanted], came_ns: i
     mine: set[str] = set()
     if rest:
         new = [{"key": key, "run_id": run.id, "came_ns": place[key]} for key in rest]
-        insert_rows(connection, claims, new, "ON CONFLICT DO NOTHING")
-        held = connection.execute(sa.select(claims).where(among(connection, claims.c.key, rest))).all()
-        mine = {row.key for row in held if row.run_id == run.id and row.came_ns == place[row.key]}
-        others = {row.key: row.run_id for row in held if row.run_id != run.id}
-        mine |= _take_over(connection, run.id, others, place) if others else set()
+        added = insert_rows(connection, claims, new, "ON CONFLICT DO NOTHING")
+        mine = set(rest) if added == len(rest) else _mine(connection, run.id, rest, place)
         # Another run may have finished and given back its claim between the two looks; on SQLite none can.
         late = finished(connection, mine) if mine and is_postgresql(connection) else {}
         if late:
@@ -107,6 +105,26 @@ def claim(connection: Connection, run: Run, wanted: Sequence[Wanted], came_ns: i
             answers.append(Claim.MINE if want.key in mine else Claim.BUSY)
             mine.discard(want.key)  # wanted twice in one batch: bought once
     return answers
+
+
+def give_back(connection: Connection, run_id: int, keys: Collection[str]) -> dict[str, int]:
+    """Delete this run's claims on these keys; the place of each, in nanoseconds."""
+    held = (claims.c.run_id == run_id, among(connection, claims.c.key, keys))
+    if is_postgresql(connection):
+        returned = sa.delete(claims).where(*held).returning(claims.c.key, claims.c.came_ns)
+        return dict(connection.execute(returned).all())
+    whole = sa.select(sa.func.json_group_object(claims.c.key, claims.c.came_ns)).where(*held)
+    came = connection.execute(whole).scalar_one()  # one row, for the reason that `insert_rows` names
+    connection.execute(sa.delete(claims).where(*held))
+    return msgspec.json.decode(came, type=dict[str, int])
+
+
+def _mine(connection: Connection, run_id: int, keys: Sequence[str], place: dict[str, int]) -> set[str]:
+    """Which of these keys this run holds by the claims that were just written, or takes over from dead runs."""
+    held = connection.execute(sa.select(claims).where(among(connection, claims.c.key, keys))).all()
+    others = {row.key: row.run_id for row in held if row.run_id != run_id}
+    mine = {row.key for row in held if row.run_id == run_id and row.came_ns == place[row.key]}
+    return mine | (_take_over(connection, run_id, others, place) if others else set())
 
 
 def _take_over(connection: Connection, run_id: int, others: dict[str, int], place: dict[str, int]) -> set[str]:

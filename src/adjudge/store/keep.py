@@ -55,18 +55,18 @@ def keep_records(connection: Connection, evaluator: str, arrivals: Sequence[Arri
         for row in standing
         if row.current_id is not None and texts.get(row.current_id, row.pair_key) != row.pair_key
     ]
-    new: list[rows.Row] = []
+    new: dict[str, rows.Row] = {}
     changed: list[rows.Row] = []
     for key, pair in sorted(last.items()):
         said = {"current_id": pair.id if texts[pair.id] == key else None, **rows.header(pair)}
         if key not in known:
-            new.append({"evaluator": evaluator, "pair_key": key, "came_ns": first[key], **said})
+            new[key] = said
         elif tuple(known[key])[2:] != tuple(said.values()):
             changed.append({"the_id": known[key].record_id, **said})
     for updates in (retired, changed):  # in this order: two records are never current under one id
         if updates:
             connection.execute(sa.update(records).where(records.c.record_id == sa.bindparam("the_id")), updates)
-    return {key: row.record_id for key, row in known.items()} | _add_records(connection, evaluator, new)
+    return {key: row.record_id for key, row in known.items()} | _add_records(connection, evaluator, new, first)
 
 
 def keep_entries(connection: Connection, new: Sequence[Mapping[str, Any]]) -> None:
@@ -95,15 +95,20 @@ def _standing(connection: Connection, evaluator: str, keys: list[str], ids: list
     return connection.execute(sa.union(by_key, mine.where(among(connection, records.c.current_id, ids)))).all()
 
 
-def _add_records(connection: Connection, evaluator: str, new: Sequence[rows.Row]) -> dict[str, int]:
+def _add_records(
+    connection: Connection, evaluator: str, new: dict[str, rows.Row], came_ns: Mapping[str, int]
+) -> dict[str, int]:
+    """Add records that are `new`, pair key -> what was said of it; their numbers."""
     if not new:
         return {}
-    numbers = reserve(connection, records.c.record_id, len(new))
-    numbered = [{"record_id": number, **row} for number, row in zip(numbers, new, strict=True)]
-    insert_rows(connection, records, numbered, "ON CONFLICT (pair_key, evaluator) DO NOTHING")
-    if not is_postgresql(connection):
-        return {row["pair_key"]: row["record_id"] for row in numbered}
-    # Another writer may have been first with some.
-    keys = [row["pair_key"] for row in new]
+    numbers = dict(zip(new, reserve(connection, records.c.record_id, len(new)), strict=True))
+    numbered = [
+        {"record_id": numbers[key], "evaluator": evaluator, "pair_key": key, "came_ns": came_ns[key], **said}
+        for key, said in new.items()
+    ]
+    added = insert_rows(connection, records, numbered, "ON CONFLICT (pair_key, evaluator) DO NOTHING")
+    if added == len(numbered):
+        return numbers
+    # Another writer was first with some.
     found = sa.select(records.c.pair_key, records.c.record_id).where(records.c.evaluator == evaluator)
-    return dict(connection.execute(found.where(among(connection, records.c.pair_key, keys))).all())
+    return dict(connection.execute(found.where(among(connection, records.c.pair_key, list(new)))).all())

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from adjudge.types import Call, Judgment, Outcome, Pair, Usage
+from adjudge.types import Call, Judgment, Order, Outcome, Pair, Usage
 
 HEADER = ("source", "domain", "gold", "gold_index", "meta")
 JUDGMENT_TEXTS = ("completion_ab", "completion_ba", "reasoning_ab", "reasoning_ba")
@@ -75,14 +75,24 @@ def read_pair(row: Columns) -> Pair:
 
 def judgment_row(judgment: Judgment) -> Row:
     """The columns of `judgments` that the judgment itself fills."""
-    row = msgspec.structs.asdict(judgment)
-    ab, ba, scores, extra = row.pop("ab"), row.pop("ba"), row["scores"], row["extra"]
-    del row["arm"], row["calls"]
-    row["outcome_ab"] = None if ab is None else ab.value
-    row["outcome_ba"] = None if ba is None else ba.value
-    row["scores"] = None if scores is None else dump(scores)
-    row["extra"] = dump(extra) if extra else None
-    return row
+    ab, ba, scores, extra = judgment.ab, judgment.ba, judgment.scores, judgment.extra
+    return {
+        "outcome_ab": None if ab is None else ab.value,
+        "outcome_ba": None if ba is None else ba.value,
+        "p_a": judgment.p_a,
+        "prompt_tokens": judgment.prompt_tokens,
+        "output_tokens": judgment.output_tokens,
+        "cached_tokens": judgment.cached_tokens,
+        "reasoning_tokens": judgment.reasoning_tokens,
+        "cost_usd": judgment.cost_usd,
+        "scores": None if scores is None else dump(scores),
+        "error": judgment.error,
+        "extra": dump(extra) if extra else None,
+        "completion_ab": judgment.completion_ab,
+        "completion_ba": judgment.completion_ba,
+        "reasoning_ab": judgment.reasoning_ab,
+        "reasoning_ba": judgment.reasoning_ba,
+    }
 
 
 def read_judgment(arm: str, row: Sequence[Any], calls: Sequence[Columns] = ()) -> Judgment:
@@ -112,18 +122,43 @@ def read_judgment(arm: str, row: Sequence[Any], calls: Sequence[Columns] = ()) -
 
 def call_row(judgment_id: int, place: int, call: Call, judgment: Judgment) -> Row:
     """A row of `calls`. Text that is the judgment's own is not kept twice."""
-    row = msgspec.structs.asdict(call)
-    order, usage, outcome = row.pop("order"), row.pop("usage"), row["outcome"]
-    row["judgment_id"], row["place"], row["presented"] = judgment_id, place, order
-    row["outcome"] = None if outcome is None else outcome.value
-    for name, count in zip(_COUNTS, _NO_COUNTS if usage is None else msgspec.structs.astuple(usage), strict=True):
-        row[name] = count
-    if order is not None:
-        if row["text"] == getattr(judgment, f"completion_{order}"):
-            row["text"] = None
-        if row["reasoning"] == getattr(judgment, f"reasoning_{order}"):
-            row["reasoning"] = None
-    return row
+    own = _own_texts(judgment, call.order)
+    counts = _NO_COUNTS if call.usage is None else msgspec.structs.astuple(call.usage)
+    prompt, output, cached, reasoning = counts
+    return {
+        "judgment_id": judgment_id,
+        "place": place,
+        "kind": call.kind,
+        "arm": call.arm,
+        "presented": call.order,
+        "response_index": call.response_index,
+        "sample": call.sample,
+        "outcome": None if call.outcome is None else call.outcome.value,
+        "value": call.value,
+        "p_a": call.p_a,
+        "prompt_tokens": prompt,
+        "output_tokens": output,
+        "cached_tokens": cached,
+        "reasoning_tokens": reasoning,
+        "cost_usd": call.cost_usd,
+        "latency_s": call.latency_s,
+        "attempts": call.attempts,
+        "unmetered_calls": call.unmetered_calls,
+        "finish_reason": call.finish_reason,
+        "model": call.model,
+        "error": call.error,
+        "text": None if call.text == own[0] else call.text,
+        "reasoning": None if call.reasoning == own[1] else call.reasoning,
+    }
+
+
+def _own_texts(judgment: Judgment, order: Order | None) -> tuple[str | None, str | None]:
+    """The judgment's completion and reasoning of this order."""
+    if order is None:
+        return None, None
+    if order == "ab":
+        return judgment.completion_ab, judgment.reasoning_ab
+    return judgment.completion_ba, judgment.reasoning_ba
 
 
 def _read_call(row: Columns, own: dict[str, str | None]) -> Call:

@@ -6,10 +6,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adjudge.store import rows, schema
-from adjudge.store.claims import Run, finished
+from adjudge.store.claims import Run, finished, give_back
 from adjudge.store.keep import Arrival, keep_entries, keep_pairs, keep_records, reserve
-from adjudge.store.schema import claims, judgments, runs
-from adjudge.store.statements import among, insert_rows
+from adjudge.store.schema import judgments, runs
+from adjudge.store.statements import insert_rows
 from adjudge.store.values import Bought, Spend
 from adjudge.types import Call, Judgment, Outcome
 
@@ -19,8 +19,7 @@ SPEND = ("judgments", "calls", "prompt_tokens", "output_tokens", "cost_usd", "un
 def put(connection: Connection, run: Run, bought: Sequence[Bought], came_ns: int) -> None:
     """Write judgments and give back their claims. `came_ns` orders those that were not claimed."""
     keys = list({b.wanted.key for b in bought})
-    giving = sa.delete(claims).where(claims.c.run_id == run.id, among(connection, claims.c.key, keys))
-    came = dict(connection.execute(giving.returning(claims.c.key, claims.c.came_ns)).all())
+    came = give_back(connection, run.id, keys)
     keep_pairs(connection, {b.wanted.pair_key: b.pair for b in bought})
     arrivals = [Arrival(b.wanted.pair_key, b.pair, came.get(b.wanted.key, came_ns + i)) for i, b in enumerate(bought)]
     ids = keep_records(connection, run.evaluator, arrivals)
@@ -28,19 +27,18 @@ def put(connection: Connection, run: Run, bought: Sequence[Bought], came_ns: int
     new, new_calls, new_entries = [], [], {}
     numbers = reserve(connection, judgments.c.judgment_id, len(bought))
     for judgment_id, (wanted, _, judgment) in zip(numbers, bought, strict=True):
-        row = rows.judgment_row(judgment)
-        row.update(
-            judgment_id=judgment_id,
-            run_id=run.id,
-            key=wanted.key,
-            final_key=None,
-            arm_key=wanted.arm_key,
-            pair_key=wanted.pair_key,
-        )
-        if wanted.key not in final and judgment.outcome is not Outcome.FAILED:
-            row["final_key"] = wanted.key
+        first = wanted.key not in final and judgment.outcome is not Outcome.FAILED
+        if first:
             final[wanted.key] = judgment_id
-        new.append(row)
+        place = {
+            "judgment_id": judgment_id,
+            "run_id": run.id,
+            "key": wanted.key,
+            "final_key": wanted.key if first else None,
+            "arm_key": wanted.arm_key,
+            "pair_key": wanted.pair_key,
+        }
+        new.append(place | rows.judgment_row(judgment))
         new_calls += [rows.call_row(judgment_id, i, call, judgment) for i, call in enumerate(judgment.calls)]
         entry = (ids[wanted.pair_key], wanted.arm)
         new_entries[entry] = {

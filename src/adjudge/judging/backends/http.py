@@ -97,8 +97,8 @@ class Http:
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         """The body, unpacked; read as a stream and given up at the limit, packed or not."""
         whole = bytearray()
-        async for chunk in answer.content.iter_any():
-            whole += chunk
+        while not answer.content.at_eof():
+            whole += await answer.content.readany()
             if len(whole) > self._limit_bytes:
                 answer.close()
                 raise BadReply(
