@@ -153,4 +153,5 @@ def working(what: str) -> Iterator[Callable[[int, int], None]]:
     try:
         yield tell
     finally:
-        bar.stop()
+        if bar.live.is_started:  # stopping what was never started prints a line
+            bar.stop()
