@@ -47,11 +47,7 @@ KNOWN = {
 ROUTERS = {name: KNOWN.get(name, Row()) for name in registry.ROUTERS}
 
 every_router = pytest.mark.parametrize("name", ROUTERS)
-unchecked = pytest.mark.xfail(reason="the cascade does not check its features yet", strict=False)
-every_reader = pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=unchecked) if n == "racer" else n for n, row in ROUTERS.items() if row.reads],
-)
+every_reader = pytest.mark.parametrize("name", [name for name, row in ROUTERS.items() if row.reads])
 every_table = pytest.mark.parametrize("kind", TABLES)
 
 

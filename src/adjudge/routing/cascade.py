@@ -6,6 +6,7 @@ them costs and earns at each multiplier is measured out of fold, on instances th
 on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from adjudge.routing.ambiguity import Array, Radius, worst_cost, worst_reward
 from adjudge.routing.evidence import fit_weights
+from adjudge.routing.features import checked_finite
 from adjudge.routing.ladder import Rung, upper_hull
 from adjudge.routing.paths import Search, search
 from adjudge.routing.router import STOP, State
@@ -50,16 +52,23 @@ class Cascade:
     """See the module."""
 
     def __init__(
-        self, purchases: tuple[Purchase, ...], rungs: tuple[Rung, ...], plans: tuple[Plan, ...], text: bool
+        self,
+        purchases: tuple[Purchase, ...],
+        rungs: tuple[Rung, ...],
+        plans: tuple[Plan, ...],
+        features: tuple[str, ...],
+        text: bool,
     ) -> None:
         self.purchases = purchases
         self.rungs = rungs
         self.plans = plans
+        self.features = features
         self.text = text
 
     def decide(self, seen: Seen, rung: int, draw_N: Array) -> Ints:  # noqa: ARG002 -- nothing in it is random
         path, weight_U, gain, price_T = self.plans[rung]
         multiplier = self.rungs[rung].multiplier
+        checked_finite(seen.x_ND, self.features)
         if not self.text:
             seen = replace(seen, x_ND=seen.x_ND[:, :0])
         next_N = np.full(len(seen.x_ND), path[0])
@@ -81,6 +90,7 @@ class Cascade:
             "purchases": [list(p) for p in self.purchases],
             "rungs": [list(r) for r in self.rungs],
             "paths": [list(plan.path) for plan in self.plans],
+            "features": list(self.features),
             "text": self.text,
         }
         arrays: dict[str, Array] = {}
@@ -101,22 +111,33 @@ def restore(state: State) -> Cascade:
         gain = Gain(mean_F, scale_F, coef_F, float(flat[-1]))
         plans.append(Plan(tuple(path), state.arrays[f"{k}.weight"], gain, state.arrays[f"{k}.price"]))
     purchases = tuple(Purchase(*p) for p in state.card["purchases"])
-    return Cascade(purchases, tuple(Rung(*r) for r in state.card["rungs"]), tuple(plans), state.card["text"])
+    return Cascade(
+        purchases,
+        tuple(Rung(*r) for r in state.card["rungs"]),
+        tuple(plans),
+        tuple(state.card["features"]),
+        state.card["text"],
+    )
 
 
 def fit(table: Table, settings: Settings | None = None, seed: int = 0) -> Cascade:
     """Fit on all rows of the table. Raises ConfigError for an arm to observe that is none of the table's."""
     settings = settings or Settings()
+    checked_finite(table.x_ND, table.features)
     if not settings.text:
         table = replace(table, x_ND=table.x_ND[:, :0])
     with threadpool_limits(1):  # many small products: more threads only wait for each other
         paths = search(table, seed, observe=settings.observe, settings=settings.search)
         fold_N = folds(table, FOLDS, seed)
         measured = [(path, rung) for path in paths for rung in _out_of_fold(table, path, fold_N, settings)]
+        chosen = [measured[k] for k in upper_hull(tuple(rung for _, rung in measured))]
+        # What was chosen for its figures looks better than it is: it is measured again, on other folds.
+        again_N = folds(table, FOLDS, seed + 1)
+        measured = [(path, _out_of_fold(table, path, again_N, settings, [r.multiplier])[0]) for path, r in chosen]
         kept = upper_hull(tuple(rung for _, rung in measured))
         plans = {path: _plan(table, path) for path in {measured[k][0] for k in kept}}
     rungs = tuple(measured[k][1] for k in kept)
-    return Cascade(table.purchases, rungs, tuple(plans[measured[k][0]] for k in kept), settings.text)
+    return Cascade(table.purchases, rungs, tuple(plans[measured[k][0]] for k in kept), table.features, settings.text)
 
 
 def folds(table: Table, count: int, seed: int) -> Ints:
@@ -132,9 +153,11 @@ def _plan(table: Table, path: tuple[int, ...]) -> Plan:
     return Plan(path, weight_U, gain, table.cost_NU[:, list(path)].mean(axis=0))
 
 
-def _out_of_fold(table: Table, path: tuple[int, ...], fold_N: Ints, settings: Settings) -> list[Rung]:
-    """A rung for each multiplier worth having, each row's by a model fitted on the other folds; means, or the worst of
-    them within the radii."""
+def _out_of_fold(
+    table: Table, path: tuple[int, ...], fold_N: Ints, settings: Settings, at: Sequence[float] = ()
+) -> list[Rung]:
+    """A rung for each multiplier (worth having, where none are given), each row's by a model fitted on the other folds;
+    means, or the worst of them within the radii."""
     known = []
     for fold in range(int(fold_N.max()) + 1):
         plan = _plan(table.at(np.flatnonzero(fold_N != fold)), path)
@@ -142,7 +165,7 @@ def _out_of_fold(table: Table, path: tuple[int, ...], fold_N: Ints, settings: Se
         found = steps(held, path, plan.weight_U)
         known.append((found, held.cost_NU[:, list(path)], worth(found, plan.price_T, plan.gain)))
     rungs = []
-    for multiplier in multipliers(np.concatenate([worth_NT for _, _, worth_NT in known])):
+    for multiplier in at or multipliers(np.concatenate([worth_NT for _, _, worth_NT in known])):
         both = [outcomes(*part, multiplier) for part in known]
         reward_N, cost_N = (np.concatenate(parts) for parts in zip(*both, strict=True))
         cost = worst_cost(cost_N, Radius(settings.radius_cost)).value
