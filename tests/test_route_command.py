@@ -154,6 +154,39 @@ def test_names_from_a_file_cannot_steer_the_terminal(tmp_path):
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", shown) and "jud[U+001B][2Jge" in shown
 
 
+def test_the_page_has_a_line_a_router_a_dot_an_arm_and_asks_for_nothing_from_outside(file, tmp_path, monkeypatch):
+    page = tmp_path / "page.html"
+    monkeypatch.setattr(
+        "sys.argv", ["adjudge", "route", "eval", "postgresql://me:s3cret@host/db", "--report", str(page)]
+    )
+    names = "acer,random,oracle,always:dear,always:cheap"
+    shown = run(
+        "eval",
+        file,
+        "--budgets",
+        "1.5,3",
+        "--routers",
+        names,
+        "--split",
+        "all",
+        "--seeds",
+        1,
+        "--jobs",
+        1,
+        "--report",
+        page,
+    )
+    assert shown.exit_code == 0 and f"wrote {page}" in shown.stderr
+    text = page.read_text(encoding="utf-8")
+    parts = text.split("<section ")[1:]
+    assert len(parts) == 4  # random, a domain left out, shifted both ways
+    for part in parts:
+        wide = part.split('class="chart wide"')[1].split('class="chart narrow"')[0]
+        assert wide.count("<polyline ") == 3 and wide.count('class="alone"') == 2 and wide.count('class="band"') == 1
+    assert "s3cret" not in text and "postgresql://me:***@host/db" in text
+    assert not re.search(r'(src|href)="(?!#|data:)', text)
+
+
 # -- fit and decide
 
 

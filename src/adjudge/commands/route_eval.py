@@ -1,5 +1,9 @@
 """adjudge route eval: every router at every budget, on instances that it was not fitted on."""
 
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -23,6 +27,7 @@ from adjudge.routing import registry
 from adjudge.routing.evaluate import evaluate
 from adjudge.routing.scores import scored
 from adjudge.routing.splits import SPLIT_KINDS, Split, splits
+from adjudge.store.engine import without_password
 
 
 @click.command("eval")
@@ -40,6 +45,7 @@ from adjudge.routing.splits import SPLIT_KINDS, Split, splits
 )
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How often, each time drawn anew.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes; left out: one a processor.")
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write an HTML page with curves.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(
     records: str,
@@ -48,6 +54,7 @@ def command(
     split: str,
     seeds: int,
     jobs: int | None,
+    report: Path | None,
     as_json: bool,
     embed_url: str | None,
     embed_model: str | None,
@@ -69,6 +76,13 @@ def command(
         cells = evaluate(opened.table, names, asked, parts, opened.options, jobs or joblib.cpu_count(), tell)
     found = scored(opened.table, cells)
     about = _about(opened, asked, seeds, notes)
+    if report is not None:
+        from adjudge.report.page import Made  # only --report needs the page's template engine
+        from adjudge.report.routes import write_routes
+
+        typed = shlex.join(["adjudge", *(without_password(word) for word in sys.argv[1:])])
+        write_routes(found, about, report, Made(typed, datetime.now(UTC)))
+        click.echo(f"wrote {report}", err=True)
     if as_json:
         click.echo(msgspec.json.encode(found | about))
     else:

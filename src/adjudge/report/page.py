@@ -52,14 +52,14 @@ class Written(NamedTuple):
     shown_judgments: int
 
 
-class _Group(NamedTuple):
+class Group(NamedTuple):
     """Figures folded away under a title."""
 
     title: str
     figures: Sequence[Figure]
 
 
-class _Section(NamedTuple):
+class Section(NamedTuple):
     """One comparison: figures that set arms against each other, more of them folded away, and each arm by itself."""
 
     id: str
@@ -69,7 +69,7 @@ class _Section(NamedTuple):
     facts: Sequence[tuple[str, str]]
     notes: Sequence[str]
     between: Sequence[Figure]
-    groups: Sequence[_Group]
+    groups: Sequence[Group]
     each: Sequence[Figure]
 
 
@@ -109,6 +109,13 @@ def write_comparison_html(comparison: Comparison, path: str | Path, *, made: Mad
     _write(_render([_section(comparison, 0, tallies)], [comparison], made, (), None, None), path)
 
 
+def write_sections(
+    sections: Sequence[Section], path: str | Path, *, title: str, made: Made = NOT_SAID, notes: Sequence[str] = ()
+) -> None:
+    """Write figures that were made elsewhere, a section each. Raises DataError when the file cannot be written."""
+    _write(_render(sections, [], made, notes, None, None, title), path)
+
+
 def _narrowed(records: Iterable[Record], arms: Mapping[str, Sequence[str]]) -> Iterator[Record]:
     for record in records:
         names = arms.get(record.evaluator, ())
@@ -125,7 +132,7 @@ def _counted(records: Iterable[Record], counts: Mapping[tuple[str, str], Counter
         yield record
 
 
-def _section(comparison: Comparison, number: int, tallies: Mapping[str, Tally]) -> _Section:
+def _section(comparison: Comparison, number: int, tallies: Mapping[str, Tally]) -> Section:
     known = any(row.accuracy for row in charts.shown_arms(comparison).values())
     between = [charts.accuracy_and_cost(comparison) if known else charts.cost(comparison)]
     groups = [_against(comparison, pair) for pair in comparison.pairs if comparison.rows[0].n]
@@ -136,7 +143,7 @@ def _section(comparison: Comparison, number: int, tallies: Mapping[str, Tally]) 
     each = [charts.consistency(comparison), charts.position_bias(comparison), charts.outcomes(tallies)]
     if len(comparison.arms) > 1:
         each.append(contrasts.agreement(comparison))
-    return _Section(
+    return Section(
         f"evaluator-{number}",
         comparison.evaluator,
         _heading(comparison),
@@ -149,11 +156,11 @@ def _section(comparison: Comparison, number: int, tallies: Mapping[str, Tally]) 
     )
 
 
-def _against(comparison: Comparison, pair: tuple[str, str]) -> _Group:
+def _against(comparison: Comparison, pair: tuple[str, str]) -> Group:
     figures = [contrasts.cost_by_domain(comparison, pair)]
     if contrasts.has_gain(comparison, pair):
         figures.insert(0, contrasts.gain_by_domain(comparison, pair))
-    return _Group(f"{pair[1]} against {pair[0]}, by {comparison.by}", figures)
+    return Group(f"{pair[1]} against {pair[0]}, by {comparison.by}", figures)
 
 
 def _heading(comparison: Comparison) -> str:
@@ -177,15 +184,16 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _render(
-    sections: Sequence[_Section],
+    sections: Sequence[Section],
     comparisons: Sequence[Comparison],
     made: Made,
     notes: Sequence[str],
     chosen: Chosen | None,
     packed: Packed | None,
+    title: str = "",
 ) -> bytes:
     style, script = _asset("report.css"), _asset("report.js")
-    title = sections[0].heading if len(sections) == 1 else f"{len(sections)} evaluators compared"
+    title = title or (sections[0].heading if len(sections) == 1 else f"{len(sections)} evaluators compared")
     page = _template().render(
         title=title,
         sections=sections,
