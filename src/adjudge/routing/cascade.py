@@ -15,11 +15,11 @@ from threadpoolctl import threadpool_limits
 
 from adjudge.routing.ambiguity import Array, Radius, worst_cost, worst_reward
 from adjudge.routing.evidence import fit_weights
-from adjudge.routing.features import checked_finite
+from adjudge.routing.features import checked, checked_finite
 from adjudge.routing.ladder import Rung, upper_hull
 from adjudge.routing.paths import Search, search
 from adjudge.routing.router import STOP, State
-from adjudge.routing.stopping import Gain, features, fit_gain, multipliers, outcomes, steps, worth
+from adjudge.routing.stopping import Gain, Step, features, fit_gain, multipliers, outcomes, steps, worth
 from adjudge.routing.table import Ints, Purchase, Seen, Table
 
 FOLDS = 5
@@ -68,7 +68,7 @@ class Cascade:
     def decide(self, seen: Seen, rung: int, draw_N: Array) -> Ints:  # noqa: ARG002 -- nothing in it is random
         path, weight_U, gain, price_T = self.plans[rung]
         multiplier = self.rungs[rung].multiplier
-        checked_finite(seen.x_ND, self.features)
+        checked(seen.x_ND, self.features)
         if not self.text:
             seen = replace(seen, x_ND=seen.x_ND[:, :0])
         next_N = np.full(len(seen.x_ND), path[0])
@@ -131,11 +131,17 @@ def fit(table: Table, settings: Settings | None = None, seed: int = 0) -> Cascad
         fold_N = folds(table, FOLDS, seed)
         measured = [(path, rung) for path in paths for rung in _out_of_fold(table, path, fold_N, settings)]
         chosen = [measured[k] for k in upper_hull(tuple(rung for _, rung in measured))]
-        # What was chosen for its figures looks better than it is: it is measured again, on other folds.
+        plans = {path: _plan(table, path) for path in {path for path, _ in chosen}}
+        # What was chosen for its figures looks better than it is: it is measured again, on other folds. A budget is to
+        # hold on the fitting rows too.
         again_N = folds(table, FOLDS, seed + 1)
-        measured = [(path, _out_of_fold(table, path, again_N, settings, [r.multiplier])[0]) for path, r in chosen]
+        measured = []
+        for path, rung in chosen:
+            again = _out_of_fold(table, path, again_N, settings, [rung.multiplier])[0]
+            _, cost_N = outcomes(*_known(plans[path], table), rung.multiplier)
+            fitted = worst_cost(cost_N, Radius(settings.radius_cost)).value
+            measured.append((path, again._replace(cost=max(again.cost, fitted))))
         kept = upper_hull(tuple(rung for _, rung in measured))
-        plans = {path: _plan(table, path) for path in {measured[k][0] for k in kept}}
     rungs = tuple(measured[k][1] for k in kept)
     return Cascade(table.purchases, rungs, tuple(plans[measured[k][0]] for k in kept), table.features, settings.text)
 
@@ -161,9 +167,7 @@ def _out_of_fold(
     known = []
     for fold in range(int(fold_N.max()) + 1):
         plan = _plan(table.at(np.flatnonzero(fold_N != fold)), path)
-        held = table.at(np.flatnonzero(fold_N == fold))
-        found = steps(held, path, plan.weight_U)
-        known.append((found, held.cost_NU[:, list(path)], worth(found, plan.price_T, plan.gain)))
+        known.append(_known(plan, table.at(np.flatnonzero(fold_N == fold))))
     rungs = []
     for multiplier in at or multipliers(np.concatenate([worth_NT for _, _, worth_NT in known])):
         both = [outcomes(*part, multiplier) for part in known]
@@ -171,3 +175,9 @@ def _out_of_fold(
         cost = worst_cost(cost_N, Radius(settings.radius_cost)).value
         rungs.append(Rung(multiplier, cost, worst_reward(reward_N, Radius(settings.radius_reward)).value))
     return rungs
+
+
+def _known(plan: Plan, table: Table) -> tuple[list[Step], Array, Array]:
+    """What `outcomes` needs of a plan on the rows of a table."""
+    found = steps(table, plan.path, plan.weight_U)
+    return found, table.cost_NU[:, list(plan.path)], worth(found, plan.price_T, plan.gain)

@@ -131,6 +131,16 @@ def checked_finite(x_ND: Array, columns: Sequence[str] | None, what: str = "feat
     )
 
 
+def checked(x_ND: Array, columns: Sequence[str]) -> Array:
+    """The same array. Raises DataError where it has other than these columns, or one of them is not finite."""
+    if x_ND.shape[1] != len(columns):
+        raise DataError(
+            f"{x_ND.shape[1]} features were given, the router was fitted on {len(columns)}",
+            remedy="describe pairs with the embedder that the router names",
+        )
+    return checked_finite(x_ND, columns)
+
+
 def is_embedded(columns: Sequence[str]) -> NDArray[np.bool_]:
     """Which columns are dimensions of an embedding, shape (D,)."""
     return np.array([name.startswith(EMBEDDED) for name in columns], bool)
