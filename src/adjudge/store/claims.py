@@ -46,11 +46,8 @@ def begin(connection: Connection, kind: str, evaluator: str | None = None, origi
 
 
 def keep_arms(connection: Connection, evaluator: str, definitions: dict[str, tuple[str, str]]) -> None:
-    new = [
-        {"evaluator": evaluator, "name": name, "arm_key": key, "definition": definition}
-        for key, (name, definition) in definitions.items()
-    ]
-    insert_rows(connection, arms, new, "ON CONFLICT DO NOTHING")
+    new = [(evaluator, name, key, definition) for key, (name, definition) in definitions.items()]
+    insert_rows(connection, arms, ("evaluator", "name", "arm_key", "definition"), new, "ON CONFLICT DO NOTHING")
 
 
 def places(connection: Connection, evaluator: str) -> dict[str, int]:
@@ -87,8 +84,8 @@ def claim(connection: Connection, run: Run, wanted: Sequence[Wanted], came_ns: i
     rest = sorted(place.keys() - done.keys())
     mine: set[str] = set()
     if rest:
-        new = [{"key": key, "run_id": run.id, "came_ns": place[key]} for key in rest]
-        added = insert_rows(connection, claims, new, "ON CONFLICT DO NOTHING")
+        new = [(key, run.id, place[key]) for key in rest]
+        added = insert_rows(connection, claims, ("key", "run_id", "came_ns"), new, "ON CONFLICT DO NOTHING")
         mine = set(rest) if added == len(rest) else _mine(connection, run.id, rest, place)
         # Another run may have finished and given back its claim between the two looks; on SQLite none can.
         late = finished(connection, mine) if mine and is_postgresql(connection) else {}
@@ -173,10 +170,4 @@ def _adopt(connection: Connection, run: Run, done: dict[Wanted, int], place: dic
     known = {row["pair_key"]: row for row in sorted(found, key=lambda row: row["evaluator"] == run.evaluator)}
     arrivals = [Arrival(key, rows.read_pair(row), first[key]) for key, row in known.items()]
     ids = keep_records(connection, run.evaluator, arrivals)
-    keep_entries(
-        connection,
-        [
-            {"record_id": ids[w.pair_key], "arm": w.arm, "place": run.places[w.arm], "judgment_id": number}
-            for w, number in new.items()
-        ],
-    )
+    keep_entries(connection, [(ids[w.pair_key], w.arm, run.places[w.arm], number) for w, number in new.items()])

@@ -119,7 +119,7 @@ def _check_pair(record: Record, key: str, row: sa.Row[tuple[object, ...]]) -> No
     where = f"id {record.pair.id!r}, evaluator {record.evaluator!r}:"
     if row.pair_key != key:
         raise StoreError(f"{where} is there with other texts or another rubric; {_ELSEWHERE}")
-    for name, value in rows.header(record.pair).items():
+    for name, value in zip(rows.HEADER, rows.header(record.pair), strict=True):
         before = getattr(row, name)
         if before != value and not (name == "meta" and before and value and rows.load(before) == record.pair.meta):
             raise StoreError(f"{where} is there with {name} {before!r}, not {value!r}; {_ELSEWHERE}")
@@ -149,11 +149,10 @@ def _add(connection: Connection, run_id: int, missing: list[_Missing], came_ns: 
     numbers = iter(reserve(connection, judgments.c.judgment_id, sum(len(m.judgments) for m in missing)))
     new, new_entries = [], []
     for m in missing:
+        record_id = ids[m.record.evaluator, m.key]
         for place, (arm, judgment) in enumerate(m.judgments.items(), m.first_place):
-            row = rows.judgment_row(judgment)
-            row.update(judgment_id=next(numbers), run_id=run_id, pair_key=m.key)
-            new.append(row)
-            record_id = ids[m.record.evaluator, m.key]
-            new_entries.append({"record_id": record_id, "arm": arm, "place": place, "judgment_id": row["judgment_id"]})
-    insert_rows(connection, judgments, new)
-    insert_rows(connection, entries, new_entries)
+            judgment_id = next(numbers)
+            new.append((judgment_id, run_id, m.key, *rows.judgment_row(judgment)))
+            new_entries.append((record_id, arm, place, judgment_id))
+    insert_rows(connection, judgments, ("judgment_id", "run_id", "pair_key", *rows.JUDGMENT_COLUMNS), new)
+    insert_rows(connection, entries, ("record_id", "arm", "place", "judgment_id"), new_entries)

@@ -13,6 +13,9 @@ from adjudge.store.schema import entries, pairs, records
 from adjudge.store.statements import among, insert_rows, is_postgresql
 from adjudge.types import Pair
 
+_SAID = ("current_id", *rows.HEADER)
+_NEW = ("record_id", "evaluator", "pair_key", "came_ns", *_SAID)
+
 
 class Arrival(NamedTuple):
     """A pair, its key, and its place in the order in which pairs came in."""
@@ -33,7 +36,7 @@ def now_ns(connection: Connection) -> int:
 def keep_pairs(connection: Connection, pairs_by_key: Mapping[str, Pair]) -> None:
     """Add what is missing, in the order of the keys: two writers that lock rows in one order cannot deadlock."""
     new = [rows.pair_row(key, pair) for key, pair in sorted(pairs_by_key.items())]
-    insert_rows(connection, pairs, new, "ON CONFLICT DO NOTHING")
+    insert_rows(connection, pairs, rows.PAIR_COLUMNS, new, "ON CONFLICT DO NOTHING")
 
 
 def keep_records(connection: Connection, evaluator: str, arrivals: Sequence[Arrival]) -> dict[str, int]:
@@ -50,31 +53,30 @@ def keep_records(connection: Connection, evaluator: str, arrivals: Sequence[Arri
         texts[pair.id] = key
     standing = _standing(connection, evaluator, list(first), list(texts))
     known = {row.pair_key: row for row in standing if row.pair_key in last}
-    retired: list[rows.Row] = [
+    retired: list[dict[str, Any]] = [
         {"the_id": row.record_id, "current_id": None}
         for row in standing
         if row.current_id is not None and texts.get(row.current_id, row.pair_key) != row.pair_key
     ]
-    new: dict[str, rows.Row] = {}
-    changed: list[rows.Row] = []
+    new: list[rows.Row] = []
+    changed: list[dict[str, Any]] = []
     for key, pair in sorted(last.items()):
-        said = {"current_id": pair.id if texts[pair.id] == key else None, **rows.header(pair)}
+        said = (pair.id if texts[pair.id] == key else None, *rows.header(pair))
         if key not in known:
-            new[key] = said
-        elif tuple(known[key])[2:] != tuple(said.values()):
-            changed.append({"the_id": known[key].record_id, **said})
+            new.append((evaluator, key, first[key], *said))
+        elif tuple(known[key])[2:] != said:
+            changed.append({"the_id": known[key].record_id, **dict(zip(_SAID, said, strict=True))})
     for updates in (retired, changed):  # in this order: two records are never current under one id
         if updates:
             connection.execute(sa.update(records).where(records.c.record_id == sa.bindparam("the_id")), updates)
-    return {key: row.record_id for key, row in known.items()} | _add_records(connection, evaluator, new, first)
+    return {key: row.record_id for key, row in known.items()} | _add_records(connection, evaluator, new)
 
 
-def keep_entries(connection: Connection, new: Sequence[Mapping[str, Any]]) -> None:
-    """Let these judgments count for their (record, arm) from now on."""
-    new = sorted(new, key=lambda entry: (entry["record_id"], entry["arm"]))
-    insert_rows(
-        connection, entries, new, "ON CONFLICT (record_id, arm) DO UPDATE SET judgment_id = excluded.judgment_id"
-    )
+def keep_entries(connection: Connection, new: Sequence[tuple[int, str, int, int]]) -> None:
+    """Let judgments count for their (record, arm) from now on: (record_id, arm, place, judgment_id)."""
+    columns = ("record_id", "arm", "place", "judgment_id")
+    again = "ON CONFLICT (record_id, arm) DO UPDATE SET judgment_id = excluded.judgment_id"
+    insert_rows(connection, entries, columns, sorted(new), again)
 
 
 def reserve(connection: Connection, column: sa.Column[int], count: int) -> Iterable[int]:
@@ -89,26 +91,22 @@ def reserve(connection: Connection, column: sa.Column[int], count: int) -> Itera
 
 def _standing(connection: Connection, evaluator: str, keys: list[str], ids: list[str]) -> Sequence[sa.Row[Any]]:
     """The evaluator's records of these pairs, and those that are current under these ids."""
-    columns = [records.c[name] for name in ("record_id", "pair_key", "current_id", *rows.HEADER)]
+    columns = [records.c[name] for name in ("record_id", "pair_key", *_SAID)]
     mine = sa.select(*columns).where(records.c.evaluator == evaluator)
     by_key = mine.where(among(connection, records.c.pair_key, keys))
     return connection.execute(sa.union(by_key, mine.where(among(connection, records.c.current_id, ids)))).all()
 
 
-def _add_records(
-    connection: Connection, evaluator: str, new: dict[str, rows.Row], came_ns: Mapping[str, int]
-) -> dict[str, int]:
-    """Add records that are `new`, pair key -> what was said of it; their numbers."""
+def _add_records(connection: Connection, evaluator: str, new: Sequence[rows.Row]) -> dict[str, int]:
+    """Add records, rows of the columns _NEW without their numbers; pair key -> number."""
     if not new:
         return {}
-    numbers = dict(zip(new, reserve(connection, records.c.record_id, len(new)), strict=True))
-    numbered = [
-        {"record_id": numbers[key], "evaluator": evaluator, "pair_key": key, "came_ns": came_ns[key], **said}
-        for key, said in new.items()
-    ]
-    added = insert_rows(connection, records, numbered, "ON CONFLICT (pair_key, evaluator) DO NOTHING")
-    if added == len(numbered):
-        return numbers
+    numbers = reserve(connection, records.c.record_id, len(new))
+    numbered = [(number, *row) for number, row in zip(numbers, new, strict=True)]
+    added = insert_rows(connection, records, _NEW, numbered, "ON CONFLICT (pair_key, evaluator) DO NOTHING")
+    if added == len(new):
+        return {row[2]: row[0] for row in numbered}
     # Another writer was first with some.
+    keys = [row[2] for row in numbered]
     found = sa.select(records.c.pair_key, records.c.record_id).where(records.c.evaluator == evaluator)
-    return dict(connection.execute(found.where(among(connection, records.c.pair_key, list(new)))).all())
+    return dict(connection.execute(found.where(among(connection, records.c.pair_key, keys))).all())

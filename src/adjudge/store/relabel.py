@@ -25,7 +25,7 @@ def relabel(connection: Connection, run: Run, pairs: Sequence[Pair]) -> int:
         stale = [
             Arrival(row.pair_key, by_key[row.pair_key], row.came_ns)
             for row in connection.execute(standing).all()
-            if header(by_key[row.pair_key]) != {name: getattr(row, name) for name in HEADER}
+            if header(by_key[row.pair_key]) != tuple(row)[2:]
         ]
         if stale:
             keep_records(connection, run.evaluator, stale)

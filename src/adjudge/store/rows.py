@@ -10,18 +10,24 @@ from adjudge.types import Call, Judgment, Order, Outcome, Pair, Usage
 HEADER = ("source", "domain", "gold", "gold_index", "meta")
 JUDGMENT_TEXTS = ("completion_ab", "completion_ba", "reasoning_ab", "reasoning_ba")
 PAIR_TEXTS = ("prompt", "response_a", "response_b", "responses")
+PAIR_COLUMNS = ("key", "id", "rubric", *PAIR_TEXTS)
 _NUMBERS = ("p_a", "prompt_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd")
-# What read_judgment takes, in its order.
+# What judgment_row gives and read_judgment takes, in its order.
 JUDGMENT_COLUMNS = ("outcome_ab", "outcome_ba", *_NUMBERS, "scores", "error", "extra", *JUDGMENT_TEXTS)
 _COUNTS = Usage.__struct_fields__
 _NO_COUNTS = (None,) * len(_COUNTS)
+CALL_COLUMNS = (
+    *("judgment_id", "place", "kind", "arm", "presented", "response_index", "sample", "outcome", "value", "p_a"),
+    *(*_COUNTS, "cost_usd", "latency_s", "attempts", "unmetered_calls", "finish_reason", "model", "error"),
+    *("text", "reasoning"),
+)
 _PLAIN_CALL = (
     *("kind", "arm", "response_index", "sample", "value", "p_a", "cost_usd"),
     *("latency_s", "attempts", "unmetered_calls", "finish_reason", "model", "error"),
 )
 _OUTCOMES: dict[str | None, Outcome | None] = {None: None, **{o.value: o for o in Outcome}}
 
-Row = dict[str, Any]
+Row = tuple[Any, ...]
 
 
 class Columns(Protocol):
@@ -32,27 +38,15 @@ class Columns(Protocol):
 
 
 def pair_row(key: str, pair: Pair) -> Row:
-    """What a judge may read of a pair: a row of `pairs`."""
-    return {
-        "key": key,
-        "id": pair.id,
-        "rubric": pair.rubric,
-        "prompt": pair.prompt,
-        "response_a": pair.response_a,
-        "response_b": pair.response_b,
-        "responses": None if pair.responses is None else dump(pair.responses),
-    }
+    """What a judge may read of a pair: the PAIR_COLUMNS of `pairs`."""
+    responses = None if pair.responses is None else dump(pair.responses)
+    return key, pair.id, pair.rubric, pair.prompt, pair.response_a, pair.response_b, responses
 
 
 def header(pair: Pair) -> Row:
     """What else a pair says: the columns HEADER of `records`."""
-    return {
-        "source": pair.source,
-        "domain": pair.domain,
-        "gold": pair.gold,
-        "gold_index": None if pair.gold_index is msgspec.UNSET else dump(pair.gold_index),
-        "meta": dump(pair.meta) if pair.meta else None,
-    }
+    gold_index = None if pair.gold_index is msgspec.UNSET else dump(pair.gold_index)
+    return pair.source, pair.domain, pair.gold, gold_index, dump(pair.meta) if pair.meta else None
 
 
 def read_pair(row: Columns) -> Pair:
@@ -74,25 +68,25 @@ def read_pair(row: Columns) -> Pair:
 
 
 def judgment_row(judgment: Judgment) -> Row:
-    """The columns of `judgments` that the judgment itself fills."""
+    """The JUDGMENT_COLUMNS of `judgments`: what the judgment itself says."""
     ab, ba, scores, extra = judgment.ab, judgment.ba, judgment.scores, judgment.extra
-    return {
-        "outcome_ab": None if ab is None else ab.value,
-        "outcome_ba": None if ba is None else ba.value,
-        "p_a": judgment.p_a,
-        "prompt_tokens": judgment.prompt_tokens,
-        "output_tokens": judgment.output_tokens,
-        "cached_tokens": judgment.cached_tokens,
-        "reasoning_tokens": judgment.reasoning_tokens,
-        "cost_usd": judgment.cost_usd,
-        "scores": None if scores is None else dump(scores),
-        "error": judgment.error,
-        "extra": dump(extra) if extra else None,
-        "completion_ab": judgment.completion_ab,
-        "completion_ba": judgment.completion_ba,
-        "reasoning_ab": judgment.reasoning_ab,
-        "reasoning_ba": judgment.reasoning_ba,
-    }
+    return (
+        None if ab is None else ab.value,
+        None if ba is None else ba.value,
+        judgment.p_a,
+        judgment.prompt_tokens,
+        judgment.output_tokens,
+        judgment.cached_tokens,
+        judgment.reasoning_tokens,
+        judgment.cost_usd,
+        None if scores is None else dump(scores),
+        judgment.error,
+        dump(extra) if extra else None,
+        judgment.completion_ab,
+        judgment.completion_ba,
+        judgment.reasoning_ab,
+        judgment.reasoning_ba,
+    )
 
 
 def read_judgment(arm: str, row: Sequence[Any], calls: Sequence[Columns] = ()) -> Judgment:
@@ -121,35 +115,30 @@ def read_judgment(arm: str, row: Sequence[Any], calls: Sequence[Columns] = ()) -
 
 
 def call_row(judgment_id: int, place: int, call: Call, judgment: Judgment) -> Row:
-    """A row of `calls`. Text that is the judgment's own is not kept twice."""
-    own = _own_texts(judgment, call.order)
-    counts = _NO_COUNTS if call.usage is None else msgspec.structs.astuple(call.usage)
-    prompt, output, cached, reasoning = counts
-    return {
-        "judgment_id": judgment_id,
-        "place": place,
-        "kind": call.kind,
-        "arm": call.arm,
-        "presented": call.order,
-        "response_index": call.response_index,
-        "sample": call.sample,
-        "outcome": None if call.outcome is None else call.outcome.value,
-        "value": call.value,
-        "p_a": call.p_a,
-        "prompt_tokens": prompt,
-        "output_tokens": output,
-        "cached_tokens": cached,
-        "reasoning_tokens": reasoning,
-        "cost_usd": call.cost_usd,
-        "latency_s": call.latency_s,
-        "attempts": call.attempts,
-        "unmetered_calls": call.unmetered_calls,
-        "finish_reason": call.finish_reason,
-        "model": call.model,
-        "error": call.error,
-        "text": None if call.text == own[0] else call.text,
-        "reasoning": None if call.reasoning == own[1] else call.reasoning,
-    }
+    """The CALL_COLUMNS of `calls`. Text that is the judgment's own is not kept twice."""
+    text, reasoning = _own_texts(judgment, call.order)
+    return (
+        judgment_id,
+        place,
+        call.kind,
+        call.arm,
+        call.order,
+        call.response_index,
+        call.sample,
+        None if call.outcome is None else call.outcome.value,
+        call.value,
+        call.p_a,
+        *(_NO_COUNTS if call.usage is None else msgspec.structs.astuple(call.usage)),
+        call.cost_usd,
+        call.latency_s,
+        call.attempts,
+        call.unmetered_calls,
+        call.finish_reason,
+        call.model,
+        call.error,
+        None if call.text == text else call.text,
+        None if call.reasoning == reasoning else call.reasoning,
+    )
 
 
 def _own_texts(judgment: Judgment, order: Order | None) -> tuple[str | None, str | None]:

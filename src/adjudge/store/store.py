@@ -142,8 +142,9 @@ class Store(AbstractContextManager["Store"]):
         that bought it."""
 
         def work(connection: sa.Connection) -> str:
-            new = [{"key": key, "run_id": run_id, "text": text}]
-            insert_rows(connection, schema.rubrics, new, "ON CONFLICT DO NOTHING")
+            insert_rows(
+                connection, schema.rubrics, ("key", "run_id", "text"), [(key, run_id, text)], "ON CONFLICT DO NOTHING"
+            )
             kept = sa.select(schema.rubrics.c.text).where(schema.rubrics.c.key == key)
             return str(connection.execute(kept).scalar_one())
 

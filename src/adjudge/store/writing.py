@@ -14,6 +14,7 @@ from adjudge.store.values import Bought, Spend
 from adjudge.types import Call, Judgment, Outcome
 
 SPEND = ("judgments", "calls", "prompt_tokens", "output_tokens", "cost_usd", "unpriced_calls", "unmetered_calls")
+_COLUMNS = ("judgment_id", "run_id", "key", "final_key", "arm_key", "pair_key", *rows.JUDGMENT_COLUMNS)
 
 
 def put(connection: Connection, run: Run, bought: Sequence[Bought], came_ns: int) -> None:
@@ -27,28 +28,17 @@ def put(connection: Connection, run: Run, bought: Sequence[Bought], came_ns: int
     new, new_calls, new_entries = [], [], {}
     numbers = reserve(connection, judgments.c.judgment_id, len(bought))
     for judgment_id, (wanted, _, judgment) in zip(numbers, bought, strict=True):
-        first = wanted.key not in final and judgment.outcome is not Outcome.FAILED
+        key, pair_key, arm_key, arm = wanted
+        first = key not in final and judgment.outcome is not Outcome.FAILED
         if first:
-            final[wanted.key] = judgment_id
-        place = {
-            "judgment_id": judgment_id,
-            "run_id": run.id,
-            "key": wanted.key,
-            "final_key": wanted.key if first else None,
-            "arm_key": wanted.arm_key,
-            "pair_key": wanted.pair_key,
-        }
-        new.append(place | rows.judgment_row(judgment))
+            final[key] = judgment_id
+        place = (judgment_id, run.id, key, key if first else None, arm_key, pair_key)
+        new.append((*place, *rows.judgment_row(judgment)))
         new_calls += [rows.call_row(judgment_id, i, call, judgment) for i, call in enumerate(judgment.calls)]
-        entry = (ids[wanted.pair_key], wanted.arm)
-        new_entries[entry] = {
-            "record_id": entry[0],
-            "arm": wanted.arm,
-            "place": run.places[wanted.arm],
-            "judgment_id": final.get(wanted.key, judgment_id),
-        }
-    insert_rows(connection, judgments, new)
-    insert_rows(connection, schema.calls, new_calls)
+        record_id = ids[pair_key]
+        new_entries[record_id, arm] = (record_id, arm, run.places[arm], final.get(key, judgment_id))
+    insert_rows(connection, judgments, _COLUMNS, new)
+    insert_rows(connection, schema.calls, rows.CALL_COLUMNS, new_calls)
     keep_entries(connection, list(new_entries.values()))
     spent = total([spend_of(b.judgment) for b in bought])
     connection.execute(
