@@ -34,7 +34,7 @@ from adjudge.errors import ConfigError
 from adjudge.types import Price, digest
 
 Mode = Literal["instruct", "reasoning"]
-Protocol = Literal["pairwise", "pairwise5", "pointwise", "rubric", "self-routing"]
+Protocol = Literal["pairwise", "pairwise5", "pointwise", "rubric", "self-routing", "route"]
 Orders = Literal["ab", "ba", "both"]
 Switch = Literal["none", "effort", "template", "prompt"]
 
@@ -85,6 +85,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     by that rubric arm) or the path of a text file. samples: draws per order. scale: lowest and highest rating of a
     pointwise arm. logprobs: read verdict or score probabilities from the answer's token. choices (self-routing): the
     arm to use when no reasoning is needed, and the one when it is. repair: ask once more when a verdict cannot be read.
+    protocol `route` is a fitted router's, which buys verdicts of its `choices`; no arms.toml holds one.
     """
 
     name: str = ""
@@ -101,7 +102,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     scale: tuple[int, int] = (0, 9)
     logprobs: bool = False
     repair: bool = True
-    choices: tuple[str, str] | None = None
+    choices: tuple[str, ...] | None = None
     sampling: Sampling = Sampling()
     max_tokens: int = 0
     price: Price | None = None
@@ -274,8 +275,10 @@ def _check_arm(arm: Arm, arms: dict[str, Arm], servers: dict[str, Server], path:
     where = f"{path}: arms.{arm.name}"
     if ":" in arm.name or "," in arm.name or arm.name == "all":
         raise ConfigError(f"{where}: an arm's name may hold no ':' or ',' and may not be 'all'")
+    if arm.protocol == "route":
+        raise ConfigError(f"{where}: a router is no arm of this file; fit one and judge with --arm route:DIR")
     if arm.protocol == "self-routing":
-        if arm.choices is None:
+        if arm.choices is None or len(arm.choices) != 2:
             raise ConfigError(f"{where}: self-routing needs choices = [INSTRUCT_ARM, REASONING_ARM]")
         for choice in arm.choices:
             if choice not in arms:

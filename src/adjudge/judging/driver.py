@@ -1,16 +1,20 @@
 """Drives one judgment: hands the judge's questions to the servers and the replies back to the judge."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from adjudge.config import Arm, Settings
 from adjudge.judging.asking import Asker
 from adjudge.judging.budget import Spent
-from adjudge.judging.judge import judge
+from adjudge.judging.judge import Judging, judge
 from adjudge.judging.limits import Shut
 from adjudge.judging.rubrics import Rubrics
 from adjudge.types import Ask, Judgment, Pair, Reply, digest
+
+Judge = Callable[[Pair], Judging]
+"""Begins the judgment of a pair in another way than `judge`. It is called in a thread and may take its time; the
+conversation that it returns goes on in the event loop."""
 
 
 class Driven(NamedTuple):
@@ -21,10 +25,13 @@ class Driven(NamedTuple):
 
 
 class Driver:
-    """`askers`: server name -> Asker."""
+    """`askers`: server name -> Asker. `judges`: arm name -> how that arm judges, where it is not by `judge`."""
 
-    def __init__(self, settings: Settings, askers: Mapping[str, Asker], rubrics: Rubrics) -> None:
+    def __init__(
+        self, settings: Settings, askers: Mapping[str, Asker], rubrics: Rubrics, judges: Mapping[str, Judge]
+    ) -> None:
         self._settings = settings
+        self._judges = judges
         self._askers = askers
         self._rubrics = rubrics
         self._rubric_keys = {n: settings.arm_key(n) for n, a in settings.arms.items() if a.protocol == "rubric"}
@@ -36,7 +43,8 @@ class Driver:
         """
         had: list[Reply] = []
         not_bought = False
-        talk = judge(pair, arm, self._settings)
+        other = self._judges.get(arm.name)
+        talk = judge(pair, arm, self._settings) if other is None else await asyncio.to_thread(other, pair)
         try:
             asks = next(talk)
             while True:
@@ -52,6 +60,8 @@ class Driver:
                 asks = talk.send(tuple(replies))
         except StopIteration as end:
             return Driven(end.value, not_bought)
+        finally:
+            talk.close()
 
     async def _answers(self, pair: Pair, asks: tuple[Ask, ...]) -> list[Reply | Shut | Spent]:
         """One answer per question, asked all at once; a single one without a task of its own."""

@@ -19,7 +19,7 @@ from adjudge.errors import AdjudgeError, ConfigError
 from adjudge.judging.asking import Asker
 from adjudge.judging.backends.base import Backend
 from adjudge.judging.budget import Budget
-from adjudge.judging.driver import Driver, cancelled
+from adjudge.judging.driver import Driver, Judge, cancelled
 from adjudge.judging.feed import Feed, Job
 from adjudge.judging.ledger import Ledger, Writer
 from adjudge.judging.limits import Gate, Shut
@@ -44,13 +44,14 @@ async def run(
     cap_usd: float | None = None,
     stop: asyncio.Event | None = None,
     progress: Callable[[Progress], None] | None = None,
+    judges: Mapping[str, Judge] | None = None,
 ) -> Summary:
     """Judge every pair with every arm, but for what the store holds already.
 
     `backends`: server name -> Backend, for every server of `reachable(arms)`; they stay open. `concurrency`: judgments
     under way at once; each server's own limit is on calls. `cap_usd` bounds the spend of this run. `progress` is called
     on the event loop, at most ten times a second and once at the end; the total is known when `pairs` has a length (or
-    a length hint).
+    a length hint). `judges`: arm name -> how that arm judges, for arms that are not asked by `judge` (routers).
 
     Raises ConfigError (a cap and an arm without a price, a server without a backend, two arms that are one), StoreError
     and, after what is in flight is finished and written, what the iterator of pairs raises.
@@ -59,7 +60,7 @@ async def run(
     used = (*reachable(arms, settings), *arms)
     ledger = Ledger(store, settings.evaluator, {settings.arm_key(a.name): (a.name, _definition(a)) for a in used})
     try:
-        buying = _Buying(arms, settings, ledger, backends, Budget(cap_usd), stop or asyncio.Event())
+        buying = _Buying(arms, settings, ledger, backends, Budget(cap_usd), stop or asyncio.Event(), judges or {})
         return await buying.buy(pairs, concurrency, progress)
     finally:
         ledger.close()
@@ -89,6 +90,7 @@ class _Buying:
         backends: Mapping[str, Backend],
         budget: Budget,
         stop: asyncio.Event,
+        judges: Mapping[str, Judge],
     ) -> None:
         self.arms = [(settings.arm_key(arm.name), arm) for arm in arms]
         self.settings = settings
@@ -98,7 +100,7 @@ class _Buying:
         servers = {arm.server: settings.servers[arm.server] for arm in used}
         self.gates = {name: Gate(name, server) for name, server in servers.items()}
         askers = {n: Asker(backends[n], self.gates[n], budget, server.retries) for n, server in servers.items()}
-        self.driver = Driver(settings, askers, Rubrics(ledger))
+        self.driver = Driver(settings, askers, Rubrics(ledger), judges)
         self.servers_of = {arm.name: {a.server for a in reachable([arm], settings)} for arm in arms}
         self.writer = Writer(ledger)
         self.ready: asyncio.Queue[Job | None] = asyncio.Queue()

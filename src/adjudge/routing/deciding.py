@@ -44,7 +44,7 @@ def decide_first(router: Router, x_ND: Array, ids: Sequence[str], budget: float,
     rate, 0 for verdicts. Raises BudgetError as `mix` does."""
     seen = unbought(x_ND, len(router.purchases), responses)
     mixture = mix(router.rungs, budget)
-    coin_N, draw_N = (np.array([_uniform(salt, one) for one in ids]) for salt in ("rung", "draw"))
+    coin_N, draw_N = (np.array([uniform(salt, one) for one in ids]) for salt in ("rung", "draw"))
     rung_N = np.where(coin_N < mixture[0][1], mixture[0][0], mixture[-1][0])
     first_N = np.full(len(ids), STOP)
     reward_N, cost_N, cheapest_N = (np.empty(len(ids)) for _ in range(3))
@@ -76,6 +76,6 @@ def _expected(router: Router, x_ND: Array, rung: int) -> tuple[Any, Any, Any]:
     return reward_NK[rows, chosen_N], cost_NK[rows, chosen_N], reward_NK[rows, least_N]
 
 
-def _uniform(salt: str, one: str) -> float:
+def uniform(salt: str, one: str) -> float:
     """A number in [0, 1) that follows from the id alone."""
     return int.from_bytes(hashlib.blake2b(f"{salt}:{one}".encode(), digest_size=6).digest(), "big") / 2**48

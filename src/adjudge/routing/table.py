@@ -188,7 +188,7 @@ def _voted(rows: list[Record], arms: tuple[str, ...], unit: CostUnit, left_out: 
     named_NK = np.array([v.named_K for v in flat])
     rating = np.where(named_NK[:, :, None] < 0, np.nan, named_NK[:, :, None] == np.arange(width))
     purchases = tuple(Purchase(arm) for arm in arms)
-    cost = np.repeat([[_cost(r.judgments[arm], unit) for arm in arms] for r in rows], len(orders), axis=0)
+    cost = np.repeat([[cost_of(r.judgments[arm], unit) for arm in arms] for r in rows], len(orders), axis=0)
     right = np.array([v.right for v in flat], np.int64)
     of_arm = tuple((u,) for u in range(len(arms)))
     said = np.full(cost.shape, np.nan)
@@ -235,7 +235,7 @@ def _signed(rows: list[Record], arms: tuple[str, ...], unit: CostUnit, left_out:
         spoken = {arm: _spoken(record.judgments[arm], two) for arm, two in zip(arms, both, strict=True)}
         for lead in leads:
             said.append([spoken[p.arm][p.order ^ lead if len(spoken[p.arm]) == 2 else 0] for p in purchases])
-            cost.append([_cost(record.judgments[p.arm], unit) for p in purchases])
+            cost.append([cost_of(record.judgments[p.arm], unit) for p in purchases])
     of_arm = tuple(tuple(u for u, p in enumerate(purchases) if p == Purchase(arm)) for arm in arms)
     return _table(
         rows, arms, purchases, of_arm, np.array(said, float), None, np.array(cost, float), leads, unit, left_out
@@ -261,7 +261,7 @@ def _rated(
     bundles = tuple(tuple(first[k] + j for j in range(block.shape[1])) for k, block in zip(holder, blocks, strict=True))
     rating = np.concatenate([blocks[k] for k in first], axis=1)
     cost = np.array(
-        [[_cost(r.judgments[p.arm], unit) / blocks[arms.index(p.arm)].shape[1] for p in purchases] for r in rows]
+        [[cost_of(r.judgments[p.arm], unit) / blocks[arms.index(p.arm)].shape[1] for p in purchases] for r in rows]
     )
     gold_index = np.array([r.pair.gold_index if by_index else int(r.pair.gold == "B") for r in rows], np.int64)
     said = np.full(cost.shape, np.nan)
@@ -327,11 +327,12 @@ def _table(
 def _spoken(judgment: Judgment, two: bool) -> tuple[float, ...]:
     """The signed strengths of an arm's verdicts: of both orders, or of the one that was run."""
     if two:
-        return (_said(judgment, "ab"), _said(judgment, "ba"))
-    return (_said(judgment, "ab" if judgment.ab is not None else "ba"),)
+        return (said_by(judgment, "ab"), said_by(judgment, "ba"))
+    return (said_by(judgment, "ab" if judgment.ab is not None else "ba"),)
 
 
-def _said(judgment: Judgment, order: Order) -> float:
+def said_by(judgment: Judgment, order: Order) -> float:
+    """The signed strength of what was said in this order, as in `Seen`; NaN where that is no verdict."""
     outcome: Outcome | None = getattr(judgment, order)
     if outcome is None or not outcome.is_verdict:
         return np.nan
@@ -340,9 +341,12 @@ def _said(judgment: Judgment, order: Order) -> float:
     return strength(judgment, order) * (1.0 if outcome is Outcome.A else -1.0)
 
 
-def _cost(judgment: Judgment, unit: CostUnit) -> float:
-    """Of one verdict. A judgment's dollars are for all its orders."""
-    cost = float(sum(getattr(judgment, name) for name in _COST_FIELDS[unit]))
+def cost_of(judgment: Judgment, unit: CostUnit) -> float:
+    """Of one verdict, NaN where it is not known. A judgment's dollars are for all its orders."""
+    parts = [getattr(judgment, name) for name in _COST_FIELDS[unit]]
+    if None in parts:
+        return np.nan
+    cost = float(sum(parts))
     return cost / max(len(judgment.orders), 1) if unit == "cost_usd" else cost
 
 
@@ -355,7 +359,7 @@ def _unusable(record: Record, arms: tuple[str, ...], unit: CostUnit) -> str:
         judgment = record.judgments.get(arm)
         if judgment is None or not judgment.bought or not judgment.orders:
             return f"without a judgment of {arm}"
-        if None in [getattr(judgment, name) for name in _COST_FIELDS[unit]]:
+        if np.isnan(cost_of(judgment, unit)):
             return f"without the {unit} of {arm}"
     return ""
 
