@@ -28,8 +28,7 @@ def strength(judgment: Judgment, order: Literal["ab", "ba"]) -> float:
     >>> strength(Judgment(arm="x", ab=Outcome.A, completion_ab='{"score": 0.9} {"score": 0.6}'), "ab")
     0.3
     """
-    text = (judgment.completion_ab if order == "ab" else judgment.completion_ba) or ""
-    text = text[split_reasoning(text).start :]
+    text = _content(judgment, order)
     steps = [s for m in MARK.finditer(text) if (s := _STEPS.get(normal_label(m["label"]))) is not None]
     if steps:
         return steps[-1]
@@ -57,9 +56,15 @@ def named(judgment: Judgment, order: Literal["ab", "ba"]) -> int | None:
     >>> named(Judgment(arm="x", ab=Outcome.A, completion_ab="B is close. [[C]]"), "ab")
     2
     """
-    text = (judgment.completion_ab if order == "ab" else judgment.completion_ba) or ""
-    text = text[split_reasoning(text).start :].strip()
+    text = _content(judgment, order)
     marks = list(_LETTER.finditer(text))
     if not marks:
         return None
     return ord((marks[0] if marks[0].start() == 0 else marks[-1])[1]) - ord("A")
+
+
+def _content(judgment: Judgment, order: Literal["ab", "ba"]) -> str:
+    """The completion without reasoning that is written into it."""
+    text = (judgment.completion_ab if order == "ab" else judgment.completion_ba) or ""
+    split = split_reasoning(text)
+    return text[split.start : split.end].strip()
