@@ -155,7 +155,8 @@ class MiniLMInInt8(MiniLM):
         self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def last_layer(self, ids_BT: np.ndarray, mask_BT: np.ndarray) -> np.ndarray:
-        return np.asarray(self.session.run(None, {"input_ids": ids_BT, "attention_mask": mask_BT})[0])
+        given = {"input_ids": ids_BT, "attention_mask": mask_BT, "token_type_ids": np.zeros_like(ids_BT)}
+        return np.asarray(self.session.run(None, given)[0])
 
 
 MODELS: dict[str, Callable[[], Any]] = {m.name: m for m in (WordLlama, MiniLMInInt8, MiniLMInNumpy)}

@@ -3,11 +3,11 @@
     python -m bench.router_speed [--rows 5000] [--features 400] [--arms 10] [--rounds 5]
 
 One JSON object on stdout, times in seconds (median, smallest, largest over rounds; `cpu` is the processors' time, which
-other work on the machine does not stretch): `fit` per variant, and of
-portfolios; `network_fit` of the network router at one budget, by schedule; `decide_one_us`, microseconds from a row's
-features to the next purchase, and `batch_rows_per_s` for 100,000 rows at once, of the router over arms, of portfolios,
-and of the network. `describe_pairs_per_s`: texts of 2,000 characters to features. Data are drawn: half of the features
-are an embedding's dimensions; verdicts of every arm in both orders, right more often the dearer it is.
+other work on the machine does not stretch): `fit` per variant, and of portfolios; `network_fit` of the network router
+at one budget, by schedule. `decide`, of the router over arms, of portfolios and of the network: `decide_one_us`,
+microseconds from a row's features to the next purchase, and `batch_rows_per_s` for 100,000 rows at once.
+`describe_pairs_per_s`: texts of 2,000 characters to features. Data are drawn: half of the features are an embedding's
+dimensions; verdicts of every arm in both orders, right more often the dearer it is.
 """
 
 import argparse
@@ -117,7 +117,7 @@ def main() -> None:
         chosen = network.Settings(schedule=schedule, budgets=(2.0,))
         result["network_fit"][schedule], net = timed(lambda chosen=chosen: network.fit(data, chosen), 1)
     routers = {"arms": value.fit(data), "portfolio": sets, "network": net}
-    result |= {name: deciding(router, data.x_ND, args.rounds) for name, router in routers.items()}
+    result["decide"] = {name: deciding(router, data.x_ND, args.rounds) for name, router in routers.items()}
     text = "The quick brown fox, 12 of them, jumps over $x = 3$.\n" * 40
     pair = Pair(id="1", prompt=text[:2000], response_a=text[:2000], response_b=text[7:2000])
     took, _ = timed(lambda: [describe(pair) for _ in range(100)], args.rounds)

@@ -9,7 +9,9 @@ Axes: I instances (one per pair), D features, F measures of one text, E dimensio
 there measures 0, and a column says so. Never features: domains, sources, gold labels, ids, `meta`.
 """
 
+import math
 import re
+import string
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple, Protocol
@@ -48,6 +50,11 @@ _LIST = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s", re.MULTILINE)
 _OPTION = re.compile(r"(?:^|\s)\(?[A-J][).:]\s")
 _REFUSAL = re.compile(
     r"\b(?:sorry|apologi[sz]e|cannot|can['\u2019]t|unable to|not able to|as an ai|i won['\u2019]t)\b", re.IGNORECASE
+)
+
+
+_DIGITS, _CAPITALS, _MARKS = (
+    np.frombuffer(chars.encode(), np.uint8) for chars in (string.digits, string.ascii_uppercase, string.punctuation)
 )
 
 
@@ -154,7 +161,7 @@ def _plain(pair: Pair) -> list[float]:
         float(not texts),
         float(len(texts)),
         float(bool(pair.rubric)),
-        np.log1p(len(pair.rubric or "")),
+        math.log1p(len(pair.rubric or "")),
         *_measure(prompt),
         *np.sort(measures_RF, axis=0).mean(axis=0),  # sorted: sums of floats depend on their order
         *np.ptp(measures_RF, axis=0),
@@ -163,24 +170,28 @@ def _plain(pair: Pair) -> list[float]:
 
 
 def _measure(text: str) -> list[float]:
-    """The measures of one text, in the order of MEASURES: logarithms of counts, or shares of characters or words."""
+    """The measures of one text, in the order of MEASURES: logarithms of counts, or shares of characters or words.
+
+    Digits, capitals and marks are those of ASCII, counted by byte.
+    """
+    of_byte = np.bincount(np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8), minlength=256)
     chars = max(len(text), 1)
     words = _WORD.findall(text)
     n_words = max(len(words), 1)
     return [
-        np.log1p(len(text)),
-        np.log1p(text.count("\n")),
+        math.log1p(len(text)),
+        math.log1p(of_byte[ord("\n")]),
         sum(map(len, words)) / n_words,
-        sum(map(str.isdigit, text)) / chars,
-        sum(map(str.isupper, text)) / chars,
-        sum(not c.isalnum() and not c.isspace() for c in text) / chars,
-        0.0 if text.isascii() else sum(c > "\x7f" for c in text) / chars,
+        of_byte[_DIGITS].sum() / chars,
+        of_byte[_CAPITALS].sum() / chars,
+        of_byte[_MARKS].sum() / chars,
+        of_byte[0xC0:].sum() / chars,  # the first byte of each character beyond ASCII
         min(len(_MATHS.findall(text)) / n_words, 1.0),
-        np.log1p(len(_CODE.findall(text))),
-        np.log1p(len(_LIST.findall(text))),
-        np.log1p(len(_OPTION.findall(text))),
-        np.log1p(text.count("?")),
-        np.log1p(len(_REFUSAL.findall(text))),
+        math.log1p(len(_CODE.findall(text))),
+        math.log1p(len(_LIST.findall(text))),
+        math.log1p(len(_OPTION.findall(text))),
+        math.log1p(of_byte[ord("?")]),
+        math.log1p(len(_REFUSAL.findall(text))),
     ]
 
 
@@ -202,7 +213,7 @@ def _shared(prompt: str, texts: tuple[str, ...]) -> list[float]:
         sum(echoed) / len(echoed),
         echoed[-1] - echoed[0],
         float(len(ends) == 1),
-        np.log1p(max(lengths) - min(lengths)),
+        math.log1p(max(lengths) - min(lengths)),
     ]
 
 

@@ -19,6 +19,7 @@ from adjudge.routing.features import is_embedded
 
 PENALTIES = (*(float(p) for p in np.geomspace(1e-3, 1e2, 16)), np.inf)
 COMPONENTS = 32  # of embeddings; more gained nothing
+TOGETHER = 1024  # rows that are clipped at once: few enough to stay in the processor's cache
 SAME = 1e-9  # a column that varies less than this share of its size is constant
 
 
@@ -41,7 +42,9 @@ class Linear(NamedTuple):
     bias_M: Array
 
     def __call__(self, x_ND: Array) -> Array:
-        return np.asarray(np.minimum(np.maximum(x_ND, self.low_D), self.high_D) @ self.matrix_DM + self.bias_M)
+        if len(x_ND) <= TOGETHER:
+            return np.asarray(np.minimum(np.maximum(x_ND, self.low_D), self.high_D) @ self.matrix_DM + self.bias_M)
+        return np.concatenate([self(x_ND[k : k + TOGETHER]) for k in range(0, len(x_ND), TOGETHER)])
 
 
 class Solved(NamedTuple):
