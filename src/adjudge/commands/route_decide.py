@@ -8,12 +8,12 @@ import msgspec
 from rich.console import Console
 
 from adjudge.commands.counting import counted
-from adjudge.commands.route_input import numbers, open_embedder, with_embedder
+from adjudge.commands.embedding import open_embedder, with_embedder
+from adjudge.commands.route_saved import asked_budget, its_embedder
 from adjudge.commands.route_table import show_decisions
-from adjudge.errors import BudgetError, ConfigError
 from adjudge.pairs.read import read
 from adjudge.routing.deciding import Decided, decide_first
-from adjudge.routing.features import Embedder, extract
+from adjudge.routing.features import extract
 from adjudge.routing.saved import Card, Saved, check_features, load
 from adjudge.routing.table import Purchase
 from adjudge.types import Pair
@@ -42,9 +42,9 @@ def command(
     buys step by step.
     """
     saved = load(Path(folder))
-    asked = _budget(saved, budget)
+    asked = asked_budget(saved, budget)
     rows = list(counted("{} pairs read", read(pairs, format=form)))
-    found = extract(rows, _embedder(saved, folder, open_embedder(embed_url, embed_model, embed_key_env)))
+    found = extract(rows, its_embedder(saved, folder, open_embedder(embed_url, embed_model, embed_key_env)))
     check_features(saved.card, found.names, folder)
     unit = saved.card.reference_cost
     decided = decide_first(saved.router, found.x_ID, [p.id for p in rows], asked * unit, saved.card.responses)
@@ -53,33 +53,6 @@ def command(
         click.echo(msgspec.json.encode(answer))
     else:
         show_decisions(answer, Console())
-
-
-def _embedder(saved: Saved, folder: str, given: Embedder | None) -> Embedder | None:
-    """The embedder that is given. Raises ConfigError where it is not the one that the router was fitted with."""
-    name = "" if given is None else given.name
-    if name == saved.card.embedder:
-        return given
-    if saved.card.embedder:
-        raise ConfigError(
-            f"{folder}: the router reads embeddings of {saved.card.embedder}, not of {name or 'none'}; "
-            f"give --embed-url and --embed-model {saved.card.embedder}"
-        )
-    raise ConfigError(f"{folder}: the router was fitted without embeddings; leave --embed-url and --embed-model out")
-
-
-def _budget(saved: Saved, text: str | None) -> float:
-    """The budget asked for. Raises ConfigError where it is no number, BudgetError where nothing can meet it."""
-    asked = [saved.card.budget] if text is None else numbers(text, "--budget")
-    if len(asked) != 1:
-        raise ConfigError(f"--budget {text}: give one number")
-    cheapest = min(rung.cost for rung in saved.router.rungs) / saved.card.reference_cost
-    if asked[0] < cheapest * (1 - 1e-9):
-        raise BudgetError(
-            f"budget {asked[0]:g} is below {cheapest:.3g} x {saved.card.arms[0]}, what the cheapest policy costs; "
-            f"raise --budget"
-        )
-    return asked[0]
 
 
 def _answer(saved: Saved, rows: list[Pair], decided: Decided, budget: float) -> dict[str, Any]:

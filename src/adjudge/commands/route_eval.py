@@ -11,13 +11,12 @@ import joblib
 import msgspec
 from rich.console import Console
 
+from adjudge.commands.embedding import open_embedder, with_embedder
 from adjudge.commands.route_input import (
     Opened,
     numbers,
     of_records,
-    open_embedder,
     open_table,
-    with_embedder,
     words,
     working,
 )

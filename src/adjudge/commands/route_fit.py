@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
-from adjudge.commands.route_input import Opened, numbers, of_records, open_embedder, open_table, with_embedder
+from adjudge.commands.embedding import open_embedder, with_embedder
+from adjudge.commands.route_input import Opened, numbers, of_records, open_table
 from adjudge.commands.route_table import show_fit
 from adjudge.errors import BudgetError, ConfigError
 from adjudge.routing import registry

@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from adjudge.commands.counting import QUIET_S, counted
 from adjudge.errors import ConfigError
 from adjudge.routing.baselines.self_routing import arms_that_ask
-from adjudge.routing.embedding import EmbeddingServer, ServerEmbedder
 from adjudge.routing.features import Embedder, with_text
 from adjudge.routing.registry import Options
 from adjudge.routing.table import COST_UNITS, CostUnit, Table, tabulate
@@ -53,28 +52,6 @@ def of_records(function: F) -> F:
     ):
         function = decorate(function)
     return function
-
-
-def with_embedder(function: F) -> F:
-    """The options that name a server of embeddings."""
-    for decorate in (
-        click.option("--embed-url", metavar="URL", help="An OpenAI-compatible server of embeddings, up to /v1."),
-        click.option(
-            "--embed-model", metavar="NAME", help="Its model. Without one texts are described by plain measures."
-        ),
-        click.option("--embed-key-env", metavar="VAR", default="", help="The variable that holds its key."),
-    ):
-        function = decorate(function)
-    return function
-
-
-def open_embedder(url: str | None, model: str | None, key_env: str) -> Embedder | None:
-    """The embedder, None where none is named. Raises ConfigError where only half of it is."""
-    if url is None and model is None:
-        return None
-    if url is None or model is None:
-        raise ConfigError("--embed-url and --embed-model go together; give both")
-    return ServerEmbedder(EmbeddingServer(url=url, model=model, api_key_env=key_env))
 
 
 def open_table(

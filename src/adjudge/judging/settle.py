@@ -140,7 +140,7 @@ def pointwise(arm: str, pair: Pair, draws: Sequence[Draw], before: Sequence[Call
         ab=outcome,
         p_a=p_a,
         completion_ab=json.dumps(telling, ensure_ascii=False),
-        reasoning_ab=_joined([d.reasoning for some in by_response for d in some]),
+        reasoning_ab=joined([d.reasoning for some in by_response for d in some]),
         scores=scores,
         error=_first_error(calls),
         **_bill(calls, 1),
@@ -170,8 +170,8 @@ def _side(draws: Sequence[Draw]) -> _Side:
     return _Side(
         outcome,
         _mean([call.p_a for call in finals if call.p_a is not None]),
-        _joined([draw.text for draw in draws], outcome),
-        _joined([draw.reasoning for draw in draws]),
+        joined([draw.text for draw in draws], outcome),
+        joined([draw.reasoning for draw in draws]),
     )
 
 
@@ -234,7 +234,7 @@ def _calls(draws: Iterable[Draw]) -> list[Call]:
     return [call for draw in draws for call in draw if call is not None]
 
 
-def _joined(texts: Sequence[str], outcome: Outcome | None = None) -> str | None:
+def joined(texts: Sequence[str], outcome: Outcome | None = None) -> str | None:
     """One text as it is, several as a JSON list, None for nothing at all; a call that failed may have said nothing."""
     if not any(texts) and outcome in (None, Outcome.FAILED):
         return None
