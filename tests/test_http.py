@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from adjudge.config import Server, from_dict
 from adjudge.errors import BackendError, BadReply, ConfigError, RateLimited, Rejected, Unavailable
 from adjudge.judging.backends.base import open_backend
-from adjudge.judging.backends.completion import error_text, read_reply, read_usage, refusal, request_body
+from adjudge.judging.backends.completion import (
+    error_text,
+    read_oddity,
+    read_reply,
+    read_usage,
+    refusal,
+    request_body,
+)
 from adjudge.judging.backends.http import LONGEST_WAIT_S, Http, retry_after_s
 from adjudge.types import Ask, Message, Reply, TokenChance, Usage
 from tests import scripted
@@ -379,3 +386,40 @@ def test_reading_any_completion_shaped_json_gives_a_reply(
     reply = read_reply(json.dumps({"choices": [choice], "usage": usage, "model": content}).encode())
     assert isinstance(reply.text, str)
     assert (reply.usage is None) == (reply.unmetered_calls == 1)
+
+
+# -- most replies are decoded in one go, the rest field by field: no reply may be read in two ways
+
+COUNTS = st.sampled_from([0, 1, 5, 40, 10**9, 10**9 + 1, -1, 2.0, 2.5, True, None, "3", []])
+WORDS = st.sampled_from(["", "[[A]]", "hm", None, 7, ["x"], [{"text": "y"}, {"type": "thinking", "thinking": "z"}]])
+USAGES = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), COUNTS)
+    | dict.fromkeys(("prompt_cache_hit_tokens", "cached_tokens", "reasoning_tokens"), COUNTS)
+    | {
+        "prompt_tokens_details": st.none() | st.fixed_dictionaries({}, optional={"cached_tokens": COUNTS}),
+        "completion_tokens_details": st.none() | st.fixed_dictionaries({}, optional={"reasoning_tokens": COUNTS}),
+    },
+)
+MESSAGES = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("content", "reasoning_content", "reasoning", "refusal"), WORDS)
+)
+CHOICES = st.fixed_dictionaries(
+    {"message": MESSAGES},
+    optional={
+        "finish_reason": WORDS,
+        "logprobs": st.sampled_from([None, 3, {"content": [{"token": "A", "logprob": -1}]}]),
+    },
+)
+
+
+@given(st.fixed_dictionaries({"choices": st.lists(CHOICES, max_size=2), "usage": st.none() | USAGES, "model": WORDS}))
+def test_a_reply_is_the_same_however_it_is_read(answer: dict[str, object]) -> None:
+    body = json.dumps(answer).encode()
+    try:
+        careful = read_oddity(body, "")
+    except BadReply:
+        with pytest.raises(BadReply):
+            read_reply(body)
+    else:
+        assert read_reply(body) == careful

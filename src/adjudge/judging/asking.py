@@ -67,7 +67,8 @@ class Asker:
 
     async def _attempt(self, call: int, ask: Ask, arm: Arm, worst: float) -> tuple[Reply | None, BackendError | None]:
         """One attempt, paid from what is reserved for it."""
-        if self.budget.cap_usd is not None:
+        capped = self.budget.cap_usd is not None
+        if capped:
             await self.budget.reserve(worst)
         cost = 0.0
         entry = None
@@ -86,11 +87,12 @@ class Asker:
             raise
         else:
             self.gate.succeeded(entry, reply)
-            if reply.usage is not None and arm.price is not None:
+            if capped and reply.usage is not None and arm.price is not None:
                 cost = arm.price.cost_usd(reply.usage)
             return reply, None
         finally:
-            self.budget.settle(worst, cost)
+            if capped:
+                self.budget.settle(worst, cost)
 
 
 def _failed(error: str, attempts: int, unmetered: int, began: float) -> Reply:

@@ -48,7 +48,7 @@ class Driver:
         try:
             asks = next(talk)
             while True:
-                answers = await self._answers(pair, asks)
+                answers = await self._answers(pair, asks) if len(asks) > 1 else [await self._answer(pair, asks[0])]
                 replies = [answer for answer in answers if isinstance(answer, Reply)]
                 had += replies
                 if len(replies) < len(answers):
@@ -64,9 +64,7 @@ class Driver:
             talk.close()
 
     async def _answers(self, pair: Pair, asks: tuple[Ask, ...]) -> list[Reply | Shut | Spent]:
-        """One answer per question, asked all at once; a single one without a task of its own."""
-        if len(asks) == 1:
-            return [await self._answer(pair, asks[0])]
+        """One answer per question, asked all at once."""
         tasks = [asyncio.ensure_future(self._answer(pair, ask)) for ask in asks]
         try:
             return await asyncio.gather(*tasks)

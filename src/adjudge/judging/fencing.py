@@ -116,6 +116,11 @@ def fence(title: str, text: str, mark: str) -> str:
     return f"<<<{title} {mark}>>>\n{text}\n<<<END {mark}>>>"
 
 
+def harmless(text: str) -> bool:
+    """Whether `defused` certainly has nothing to do: no mark, token or fence is without one of these."""
+    return "[" not in text and "/" not in text and "<" not in text
+
+
 def defused(text: str) -> str:
     """The text with every verdict-like mark, control token and fence broken up by a space.
 

@@ -14,7 +14,8 @@ import asyncio
 import contextlib
 import math
 import random
-from typing import NamedTuple
+
+import msgspec
 
 from adjudge.config import Server
 from adjudge.errors import BackendError, RateLimited, Rejected, Unavailable
@@ -38,7 +39,7 @@ class Shut(Exception):
     """The gate lets nothing through any more in this run; the message says why."""
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, gc=False, frozen=True):
     """Leave to make one attempt. `call` is the same for all attempts at one question."""
 
     call: int
@@ -56,6 +57,7 @@ class Gate:
         self._line = asyncio.Lock()
         self._requests = _per_minute(server.requests_per_minute)
         self._tokens = _per_minute(server.tokens_per_minute)
+        self._buckets = [bucket for bucket in (self._requests, self._tokens) if bucket]
         self._window = Window(server.concurrency)
         self._in_flight = 0
         self._left = asyncio.Event()
@@ -156,14 +158,13 @@ class Gate:
         return sum(len(m.content) for m in ask.messages) / 4 + self._mean_output
 
     def _wait_s(self) -> float:
+        if self._in_flight >= int(self._window.size):
+            return math.inf
         now = self._clock()
-        return max(
-            self._hold_until - now,
-            self._breaker.wait_s(now),
-            math.inf if self._in_flight >= int(self._window.size) else 0.0,
-            self._requests.wait_s(now) if self._requests else 0.0,
-            self._tokens.wait_s(now) if self._tokens else 0.0,
-        )
+        wait = max(self._hold_until - now, self._breaker.wait_s(now))
+        for bucket in self._buckets:
+            wait = max(wait, bucket.wait_s(now))
+        return wait
 
     async def _turn(self) -> None:
         """The head of the line waits here."""

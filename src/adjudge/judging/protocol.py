@@ -9,23 +9,24 @@ time, a whole number on the arm's scale), and what is no verdict: `self-routing`
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from adjudge.config import Arm, Settings
+from adjudge.config import Arm, Sampling, Settings
 from adjudge.errors import ConfigError
 from adjudge.judging import templates
-from adjudge.judging.fencing import defused, fence, foreign_labels, fresh
+from adjudge.judging.fencing import defused, fence, foreign_labels, fresh, harmless
 from adjudge.judging.reading import VERDICTS, Reading, VerdictProtocol, read_score, read_verdict, split_reasoning
 from adjudge.types import Ask, Message, Order, Pair, Reply
 
 Mark = Callable[[], str]
 NEED_MARKS = ("[[yes]]", "[[no]]")
+_SERVERS_OWN = Sampling()
 NO_WORDS = "(no answer)"  # stands for an empty answer in the conversation: servers refuse an empty message
 
 
-class Material(NamedTuple):
+class Material(msgspec.Struct, gc=False, frozen=True):
     """The texts of one pair, defused. `foreign` are the verdict labels that they name, `lowered` is all that was given,
     as it came but in small letters."""
 
@@ -36,7 +37,7 @@ class Material(NamedTuple):
     lowered: str
 
 
-class Question(NamedTuple):
+class Question(msgspec.Struct, gc=False, frozen=True):
     """An Ask, and what its answer is read by."""
 
     ask: Ask
@@ -49,13 +50,15 @@ def material(pair: Pair, rubric: str = "", *, trusted_rubric: bool = False) -> M
     responses = pair.texts
     if pair.prompt is None or not responses:
         raise ValueError(f"pair {pair.id!r} has no texts")
-    given = (pair.prompt, *responses, rubric)
+    judged = (pair.prompt, *responses) if trusted_rubric else (pair.prompt, *responses, rubric)
+    whole = "\n".join((*judged, rubric))
+    safe = judged if harmless(whole) else tuple([defused(text) for text in judged])
     return Material(
-        prompt=defused(pair.prompt),
-        responses=tuple([defused(text) for text in responses]),
-        rubric=rubric if trusted_rubric else defused(rubric),
-        foreign=foreign_labels(given[:-1] if trusted_rubric else given),
-        lowered="\n".join(given).lower(),
+        prompt=safe[0],
+        responses=safe[1 : len(responses) + 1],
+        rubric=rubric if trusted_rubric else safe[-1],
+        foreign=foreign_labels(judged),
+        lowered=whole.lower(),
     )
 
 
@@ -192,17 +195,16 @@ def body(arm: Arm, sample: int, *, thinking: bool = True) -> dict[str, Any]:
     {'model': 'm', 'max_tokens': 5, 'chat_template_kwargs': {'enable_thinking': False}, 'n': 1}
     """
     fields: dict[str, Any] = {"model": arm.model} if arm.model else {}
-    for name in ("temperature", "top_p", "top_k"):
-        if (value := getattr(arm.sampling, name)) is not None:
-            fields[name] = value
-    if arm.sampling.seed is not None:
-        fields["seed"] = arm.sampling.seed + sample
+    if arm.sampling != _SERVERS_OWN:
+        fields |= {name: value for name, value in msgspec.structs.asdict(arm.sampling).items() if value is not None}
+        if arm.sampling.seed is not None:
+            fields["seed"] = arm.sampling.seed + sample
     if arm.max_tokens:
         fields["max_tokens"] = arm.max_tokens
     switch = arm.switch or ("effort" if arm.effort else "prompt")
-    effort = "none" if arm.mode == "instruct" else arm.effort
-    if switch == "effort" and effort:
-        fields["reasoning_effort"] = effort
+    if switch == "effort":
+        if effort := "none" if arm.mode == "instruct" else arm.effort:
+            fields["reasoning_effort"] = effort
     elif switch == "template":
         fields["chat_template_kwargs"] = {"enable_thinking": arm.mode == "reasoning" and thinking}
     if arm.logprobs:

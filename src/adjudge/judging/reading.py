@@ -73,7 +73,7 @@ _TASK = r"(?:help|assist|comply|fulfil|engage|evaluate|judge|compare|rate|assess
 _REFUSAL = re.compile(rf"{_SORRY}(?:but )?{_UNABLE}\b|{_UNABLE} {_TASK}\b", re.IGNORECASE)
 
 
-class Reading(NamedTuple):
+class Reading(msgspec.Struct, gc=False, frozen=True):
     """What a reply says. `outcome` is None where it gave what it was asked for and that is no verdict: a rating
     (`value`), or whether reasoning is needed (`value` 1 or 0). `p_a` is the share of the vote for the original a.
     """
@@ -241,14 +241,14 @@ def _final_message(text: str) -> Split:
 _ALL_CONTENT = Split(0, closed=True, clean=True)
 
 
-class _Body(NamedTuple):
+class _Body(msgspec.Struct, gc=False, frozen=True):
     text: str
     start: int
     clean: bool
     cut: bool
 
 
-class _Found(NamedTuple):
+class _Found(msgspec.Struct, gc=False, frozen=True):
     label: str
     at: int  # where it stands in `Reply.text`
 
@@ -303,7 +303,7 @@ def _find(
     return Outcome.REFUSED if not marks and _REFUSAL.match(body.text) else Outcome.UNREAD
 
 
-class _Mark(NamedTuple):
+class _Mark(msgspec.Struct, gc=False, frozen=True):
     label: str
     at: int
     coded: bool

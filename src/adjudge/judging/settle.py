@@ -147,7 +147,7 @@ def pointwise(arm: str, pair: Pair, draws: Sequence[Draw], before: Sequence[Call
     )
 
 
-class _Side(NamedTuple):
+class _Side(msgspec.Struct, gc=False, frozen=True):
     """What the draws of one order come to."""
 
     outcome: Outcome | None = None
@@ -261,6 +261,7 @@ def _bill(calls: tuple[Call, ...], orders: int) -> dict[str, Any]:
     bill: dict[str, Any] = {"calls": calls, "cost_usd": math.fsum(costs) if len(costs) == len(calls) else None}
     if len(usages) == len(calls):
         total = usages[0] if len(usages) == 1 else sum(usages, Usage())
-        for name, tokens in msgspec.structs.asdict(total).items():
-            bill[name] = tokens / orders if tokens % orders else tokens // orders
+        bill |= msgspec.structs.asdict(total)
+        if orders > 1:
+            bill |= {n: bill[n] / orders if bill[n] % orders else bill[n] // orders for n in Usage.__struct_fields__}
     return bill

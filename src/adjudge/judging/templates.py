@@ -20,7 +20,7 @@ What a template is given (texts are already fenced and defused; it cannot forget
 import functools
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -76,21 +76,29 @@ def _filled(name: str, words: Mapping[str, Any], texts: Mapping[str, str]) -> tu
     """A built-in prompt: all it does with a pair's texts is place them, so one rendering serves all pairs."""
     if words["code"] or "responses" in words:
         return _parted(_render(_builtin(name), {**words, **texts}))
-    shown = {key: text for key, text in texts.items() if text}
-    system, parts = _frame(name, tuple(texts), tuple(shown), tuple(words.items()))
-    return (*system, Message("user", "".join([shown[part] if i % 2 else part for i, part in enumerate(parts)])))
+    frame = _frame(name, tuple(texts), tuple(map(bool, texts.values())), tuple(words.items()))
+    pieces = frame.pieces.copy()
+    pieces[1::2] = map(texts.__getitem__, frame.places)
+    return (*frame.system, Message("user", "".join(pieces)))
+
+
+class _Frame(NamedTuple):
+    """A built-in prompt without its texts: `pieces` of the user's message are words, a place, words, ..., words, and
+    `places` are the texts that go there."""
+
+    system: tuple[Message, ...]
+    pieces: list[str]
+    places: list[str]
 
 
 @functools.lru_cache(maxsize=256)
-def _frame(
-    name: str, texts: tuple[str, ...], shown: tuple[str, ...], words: tuple[tuple[str, Any], ...]
-) -> tuple[tuple[Message, ...], list[str]]:
-    """A built-in prompt without its texts, of which those named in `shown` are not empty: the system's message, and
-    the user's as words, name of a text, words, name of a text, ..., words."""
-    places = dict.fromkeys(texts, "") | {key: f"{_PLACE}{key}{_PLACE}" for key in shown}
-    *system, asked = _parted(_render(_builtin(name), {**dict(words), **places}))
+def _frame(name: str, texts: tuple[str, ...], shown: tuple[bool, ...], words: tuple[tuple[str, Any], ...]) -> _Frame:
+    """`shown`: which of the texts are not empty; a prompt may say something else where one is."""
+    marked = {key: f"{_PLACE}{key}{_PLACE}" if there else "" for key, there in zip(texts, shown, strict=True)}
+    *system, asked = _parted(_render(_builtin(name), {**dict(words), **marked}))
     assert not any(_PLACE in message.content for message in system)
-    return tuple(system), asked.content.split(_PLACE)
+    pieces = asked.content.split(_PLACE)
+    return _Frame(tuple(system), pieces, pieces[1::2])
 
 
 def _render(template: jinja2.Template, variables: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ output is output.
 
 import json
 import re
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 
@@ -25,6 +25,53 @@ SHOWN_ERROR_CHARS = 300
 _CHARSET = re.compile(r"charset=\"?([\w.:-]+)", re.I)
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
+
+
+class _Details(msgspec.Struct, gc=False):
+    cached_tokens: _Tokens = 0
+    reasoning_tokens: _Tokens = 0
+
+
+class _Message(msgspec.Struct, gc=False):
+    content: str
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    prompt_tokens: _Tokens
+    completion_tokens: _Tokens
+    total_tokens: _Tokens = 0
+    prompt_cache_hit_tokens: _Tokens = 0
+    cached_tokens: _Tokens = 0
+    reasoning_tokens: _Tokens = 0
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+
+    def read(self, message: _Message) -> Usage | None:
+        cached = (self.prompt_tokens_details or self).cached_tokens or self.prompt_cache_hit_tokens
+        reasoning = (self.completion_tokens_details or self).reasoning_tokens
+        wrote = bool(message.content or message.reasoning_content or message.reasoning)
+        return _believed(self.prompt_tokens, self.completion_tokens, self.total_tokens, cached, reasoning, wrote)
+
+
+class _Choice(msgspec.Struct, gc=False):
+    message: _Message
+    finish_reason: str | None = None
+    logprobs: Any = None
+
+
+class _Completion(msgspec.Struct, gc=False):
+    """A completion as nearly all are: decoded and checked in one go."""
+
+    choices: Annotated[list[_Choice], msgspec.Meta(min_length=1)]
+    usage: _Usage | None = None
+    model: str | None = None
+
+
+_plain_decoder = msgspec.json.Decoder(_Completion)
 
 
 def request_body(ask: Ask) -> bytes:
@@ -43,6 +90,27 @@ def read_reply(body: bytes, content_type: str = "") -> Reply:
     not UTF-8 become U+FFFD, since the verdict and the usage around them were paid for. Raises BadReply, and for an
     error object in a 200 what its code says.
     """
+    try:
+        answer = _plain_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return read_oddity(body, content_type)
+    choice = answer.choices[0]
+    message = choice.message
+    usage = None if answer.usage is None else answer.usage.read(message)
+    return Reply(
+        text=message.content,
+        reasoning=message.reasoning_content or message.reasoning or "",
+        finish_reason=choice.finish_reason or None,
+        refusal=message.refusal or None,
+        top_logprobs=_top_logprobs(choice.logprobs),
+        usage=usage,
+        unmetered_calls=0 if usage else 1,
+        model=answer.model or None,
+    )
+
+
+def read_oddity(body: bytes, content_type: str) -> Reply:
+    """What does not look as most servers write it, field by field."""
     answer = _decode(body, content_type)
     if not isinstance(answer, dict):
         _bad("not a JSON object", body)
@@ -112,17 +180,22 @@ def read_usage(usage: object, *, wrote: bool = True) -> Usage | None:
     if not isinstance(usage, dict):
         return None
     prompt, output = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    if not prompt or output is None:
+    if prompt is None or output is None:
         return None
     total = _count(usage.get("total_tokens")) or 0
-    hidden = max(total - prompt - output, 0)
-    output += hidden
-    if wrote and not output:
-        return None
-    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens") or hidden
+    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
     cached = (
         _detail(usage, "prompt_tokens_details", "cached_tokens") or _count(usage.get("prompt_cache_hit_tokens")) or 0
     )
+    return _believed(prompt, output, total, cached, reasoning, wrote)
+
+
+def _believed(prompt: int, output: int, total: int, cached: int, reasoning: int, wrote: bool) -> Usage | None:
+    hidden = max(total - prompt - output, 0)
+    output += hidden
+    if not prompt or (wrote and not output):
+        return None
+    reasoning = reasoning or hidden
     return Usage(prompt, output, cached if cached <= prompt else 0, reasoning if reasoning <= output else 0)
 
 
