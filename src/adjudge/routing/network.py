@@ -94,7 +94,8 @@ class NetworkRouter:
     purchases: tuple[Purchase, ...]
     bundles: tuple[tuple[int, ...], ...]  # of the arms in the order of their names: no order of arms changes a draw
     columns: tuple[str, ...]
-    lens: Lens
+    low_D: Array  # features are clipped to the range of the fit, and the nets read what they are above its lower end
+    high_D: Array
     nets: tuple[Layers, ...]
     rungs: tuple[Rung, ...]
     within: tuple[bool, ...]  # of each net, whether its cost was within its budget on the validation instances
@@ -106,8 +107,10 @@ class NetworkRouter:
                 f"{x_ND.shape[1]} features were given, the router was fitted on {len(self.columns)}",
                 remedy="describe pairs with the embedder that the router names",
             )
-        checked_finite(x_ND, self.columns)
-        return softmax(forward(self.nets[rung], _single(self.lens(x_ND)))[-1])
+        if not np.isfinite(x_ND.sum()):  # quicker than asking each
+            checked_finite(x_ND, self.columns)
+        above_ND = np.minimum(np.maximum(x_ND, self.low_D), self.high_D) - self.low_D
+        return softmax(forward(self.nets[rung], _single(above_ND))[-1])
 
     def decide(self, seen: Seen, rung: int, draw_N: Array) -> Ints:
         below_NK = np.cumsum(self.probabilities(seen.x_ND, rung), axis=1)[:, :-1] <= draw_N[:, None]
@@ -125,7 +128,7 @@ class NetworkRouter:
             "within": list(self.within),
             "layers": [len(layers) for layers in self.nets],
         }
-        arrays = {f"lens.{name}": array for name, array in self.lens._asdict().items()}
+        arrays = {"low_D": self.low_D, "high_D": self.high_D}
         for j, layers in enumerate(self.nets):
             for k, (weight, bias) in enumerate(layers):
                 arrays |= {f"net{j}.{k}.weight": weight, f"net{j}.{k}.bias": bias}
@@ -143,7 +146,8 @@ def restore(state: State) -> NetworkRouter:
         purchases=tuple(Purchase(*p) for p in card["purchases"]),
         bundles=tuple(tuple(b) for b in card["bundles"]),
         columns=tuple(card["columns"]),
-        lens=Lens(*(arrays[f"lens.{name}"] for name in Lens._fields)),
+        low_D=arrays["low_D"],
+        high_D=arrays["high_D"],
         nets=nets,
         rungs=tuple(Rung(*r) for r in card["rungs"]),
         within=tuple(card["within"]),
@@ -178,8 +182,9 @@ def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Network
         purchases=table.purchases,
         bundles=tuple(table.bundles[k] for k in order),
         columns=table.features,
-        lens=lens,
-        nets=tuple(trained[k].layers for k in rising),
+        low_D=lens.low_D,
+        high_D=lens.high_D,
+        nets=tuple(_unscaled(trained[k].layers, lens) for k in rising),
         rungs=tuple(rungs[k] for k in rising),
         within=tuple(trained[k].within for k in rising),
     )
@@ -272,6 +277,13 @@ def _always(arm: int, z_ID: Array, reward_VK: Array, cost_VK: Array) -> Trained:
     bias[arm] = 0.0
     layers = [(_single(weight), _single(bias))]
     return Trained(layers, np.inf, float(reward_VK[:, arm].mean()), float(cost_VK[:, arm].mean()), True)
+
+
+def _unscaled(layers: Layers, lens: Lens) -> Layers:
+    """The same net for features as they are, less the lower end of their range: the first layer takes in the scaling."""
+    weight, bias = layers[0]
+    bias = bias + (lens.low_D @ lens.matrix_DP + lens.offset_P) @ weight
+    return [(_single(lens.matrix_DP @ weight), _single(bias)), *layers[1:]]
 
 
 def _rung(trained: Trained, z_ID: Array, cost_IK: Array, share_I: Array, unit: float) -> Rung:
