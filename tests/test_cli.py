@@ -19,7 +19,7 @@ def test_help_answers_at_once_and_names_every_command():
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         took_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert shown.returncode == 0
-    for name in ("demo", "judge", "compare", "report", "pairs", "arms", "import", "export"):
+    for name in ("demo", "judge", "compare", "report", "route", "pairs", "arms", "import", "export"):
         assert f"\n  {name} " in shown.stdout
     assert min(took_s) < 0.3, "processor time, which a busy machine does not stretch"
 
@@ -59,7 +59,7 @@ def test_bad_input_is_one_line_with_exit_code_2_and_leaves_nothing_behind(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["demo", "judge", "compare", "report", "pairs", "arms", "import", "export"])
+@pytest.mark.parametrize("name", ["demo", "judge", "compare", "report", "route", "pairs", "arms", "import", "export"])
 def test_every_command_explains_itself(name):
     shown = adjudge(name, "--help")
     assert shown.returncode == 0
