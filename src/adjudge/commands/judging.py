@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from adjudge.commands.remedies import remedies
 from adjudge.config import Arm, Settings
 from adjudge.judging.backends.base import Backend, open_backend
 from adjudge.judging.collector import rare_collections
+from adjudge.judging.driver import Judge
 from adjudge.judging.progress import Progress, Summary
 from adjudge.judging.run import reachable, run
 from adjudge.store.store import Store
@@ -41,13 +42,14 @@ def judge_pairs(
     *,
     concurrency: int,
     cap_usd: float | None = None,
+    judges: Mapping[str, Judge] | None = None,
 ) -> Summary:
     """Judge in an event loop of its own, with a progress line where stderr is a terminal.
 
     A first Ctrl-C lets what is in flight finish; a second gives it up (KeyboardInterrupt). Raises what `run` raises.
     """
     with rare_collections(), asyncio.Runner(loop_factory=_new_loop) as runner:
-        return runner.run(_judge(pairs, arms, settings, store, concurrency, cap_usd))
+        return runner.run(_judge(pairs, arms, settings, store, concurrency, cap_usd, judges))
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -65,6 +67,7 @@ async def _judge(
     store: Store,
     concurrency: int,
     cap_usd: float | None,
+    judges: Mapping[str, Judge] | None,
 ) -> Summary:
     stop = asyncio.Event()
     backends: dict[str, Backend] = {}
@@ -85,6 +88,7 @@ async def _judge(
                 cap_usd=cap_usd,
                 stop=stop,
                 progress=bar.show if bar else None,
+                judges=judges,
             )
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None

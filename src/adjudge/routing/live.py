@@ -281,10 +281,10 @@ def _outcome(pair: Pair, wins_R: Array, made: list[Made]) -> Outcome:
     voted = [one for one in made if one.rating_R is not None and one.purchase.draw is None]
     if voted:
         sides = {one.judgment.outcome for one in voted if set(_top(one)) & set(places)}
-    elif pair.responses is None:
+    elif pair.gold_index is msgspec.UNSET:
         sides = {Outcome.A if place == 0 else Outcome.B for place in places}
     else:
-        assert pair.gold is not None  # arms judge no other best-of-n instances
+        assert pair.gold is not None  # a best-of-n instance is judged where its right response is known
         right = Outcome(pair.gold)
         sides = {right if place == pair.gold_index else right.swapped() for place in places}
     return sides.pop() if len(sides) == 1 else Outcome.TIE
