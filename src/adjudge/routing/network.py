@@ -280,7 +280,7 @@ def _always(arm: int, z_ID: Array, reward_VK: Array, cost_VK: Array) -> Trained:
 
 
 def _unscaled(layers: Layers, lens: Lens) -> Layers:
-    """The same net for features as they are, less the lower end of their range: the first layer takes in the scaling."""
+    """The same net for features less the lower end of their range: its first layer takes in the scaling."""
     weight, bias = layers[0]
     bias = bias + (lens.low_D @ lens.matrix_DP + lens.offset_P) @ weight
     return [(_single(lens.matrix_DP @ weight), _single(bias)), *layers[1:]]
