@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from adjudge import records
+from adjudge.commands.judge_routes import open_routes
 from adjudge.config import from_dict
 from adjudge.errors import BudgetError, ConfigError
 from adjudge.judging.backends.replay import connect
@@ -170,8 +171,10 @@ def test_what_a_cap_kept_from_being_asked_makes_the_judgment_fail_so_that_it_is_
     def capped(ask) -> Reply:
         return answered(ask) if ask.arm == "cheap" else Reply(error="not bought: cap of $1 reached", attempts=0)
 
-    judged = drive(live_of(folder), pair(1), capped)
+    live = live_of(folder)
+    judged = drive(live, pair(1), capped)
     assert (judged.outcome, judged.bought, judged.output_tokens) == (Outcome.FAILED, False, 20)
+    assert (live.judgments, live.spent) == (0, 0)
 
 
 def test_a_cost_that_nobody_knows_counts_as_the_highest(folder):
@@ -335,6 +338,9 @@ def test_judge_buys_by_a_router_counts_all_of_it_and_buys_nothing_twice(folder, 
         assert (cheap.count().calls, dear.count().calls) == (40, counts[1].calls)
     with Store.open(str(tmp_path / "judgments.db")) as store:
         judged = [record.judgments["route:router"] for record in store.records(calls=True)]
+        [route] = open_routes([f"route:{folder}"], settings(), "20", None, None, "")
+        known = route.start(settings(), store, lambda: rows[:30], 30, paced=True).live.steering.pace
+    assert (known.judgments, known.spent) == (30, sum(j.output_tokens for j in judged[:30]))
     assert sum(j.output_tokens for j in judged) == sum(c.output_tokens for c in counts)
     assert sum(j.prompt_tokens for j in judged) == sum(c.prompt_tokens for c in counts)
     for one in judged:

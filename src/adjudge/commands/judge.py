@@ -74,15 +74,7 @@ def command(
     adjudge judge pairs.jsonl --arms arms.toml --arm reasoning --cap-usd 5 --limit 100
     adjudge judge pairs.jsonl --arms arms.toml --arm route:router --budget 2
     """
-    settings = config.load(arms_file)
-    words = [name.strip() for names_ in names or ("all",) for name in names_.split(",") if name.strip()]
-    arms = settings.choose(word for word in words if not word.startswith("route:"))
-    if orders:
-        settings, arms = _in_orders(settings, arms, orders)
-    check_prompts(settings)
-    routes = _routes([word for word in words if word.startswith("route:")], settings, budget, unpaced, embedding)
-    settings = msgspec.structs.replace(settings, arms=settings.arms | {route.arm.name: route.arm for route in routes})
-    arms += [route.arm for route in routes]
+    settings, arms, routes = _chosen(config.load(arms_file), names, orders, budget, unpaced, embedding)
     used = reachable(arms, settings)
     for server in {arm.server for arm in used}:
         settings.api_key(server)
@@ -115,16 +107,30 @@ def command(
     return 0 if summary.complete else 1
 
 
-def _routes(
-    words: list[str], settings: Settings, budget: str | None, unpaced: bool, embedding: dict[str, Any]
-) -> "list[Route]":
-    if not words:
-        if budget is not None or unpaced or any(embedding.values()):
-            raise ConfigError("--budget, --unpaced and --embed-... are for routers; name one: --arm route:DIR")
-        return []
+def _chosen(
+    settings: Settings,
+    names: tuple[str, ...],
+    orders: Orders | None,
+    budget: str | None,
+    unpaced: bool,
+    embedding: dict[str, Any],
+) -> "tuple[Settings, list[Arm], list[Route]]":
+    """The settings with routers among their arms, the arms that are to judge, and those of them that are routers."""
+    words = [name.strip() for names_ in names or ("all",) for name in names_.split(",") if name.strip()]
+    routers = [word for word in words if word.startswith("route:")]
+    if not routers and (budget is not None or unpaced or any(embedding.values())):
+        raise ConfigError("--budget, --unpaced and --embed-... are for routers; name one: --arm route:DIR")
+    arms = settings.choose(word for word in words if word not in routers)
+    if orders:
+        settings, arms = _in_orders(settings, arms, orders)
+    check_prompts(settings)
+    if not routers:
+        return settings, arms, []
     from adjudge.commands.judge_routes import open_routes  # routing takes a second to import
 
-    return open_routes(words, settings, budget, **embedding)
+    routes = open_routes(routers, settings, budget, **embedding)
+    settings = msgspec.structs.replace(settings, arms=settings.arms | {route.arm.name: route.arm for route in routes})
+    return settings, [*arms, *(route.arm for route in routes)], routes
 
 
 def _check_fit(source: str, found: Checked, arms: list[Arm], settings: Settings) -> None:

@@ -85,8 +85,8 @@ def check_draws(card: Card, settings: Settings, where: str) -> None:
 class Live:
     """A router under a name. For one event loop; `judge` alone may be called in other threads.
 
-    `steering` says which rung each pair gets. What was done so far is counted: `judgments` that were made, `refused`
-    ones that could not be paid, what was `spent` (in the router's unit), and how many judgments bought each arm.
+    `steering` says which rung each pair gets. What was done so far is counted: `judgments` that were made whole, what
+    they `spent` (in the router's unit), how many of them bought each arm, and `refused` ones that could not be paid.
     """
 
     def __init__(
@@ -100,7 +100,8 @@ class Live:
         mark: Mark = fencing.nonce,
     ) -> None:
         self.arm, self.card, self._router = arm, saved.card, saved.router
-        self._settings, self._steering, self._embedder, self._mark = settings, steering, embedder, mark
+        self.steering = steering
+        self._settings, self._embedder, self._mark = settings, embedder, mark
         self._unit = cast(CostUnit, saved.card.cost_unit)
         self._rungs = sorted(range(len(saved.router.rungs)), key=lambda k: saved.router.rungs[k].cost)
         self._cheapest = min(following(saved.router.purchases, ()), key=lambda u: (saved.card.mean_costs[u], u))
@@ -119,7 +120,7 @@ class Live:
 
     def _routed(self, pair: Pair, x_ND: Array) -> Judging:
         try:
-            turn = self._steering.begin(pair.id)
+            turn = self.steering.begin(pair.id)
         except BudgetError as error:
             self.refused += 1
             return settle.unjudged(self.arm.name, ("ab",), Outcome.FAILED, f"{NOT_BOUGHT}: {error}")
@@ -133,10 +134,11 @@ class Live:
                 made.append((yield from self._buy(pair, u)))
         finally:
             cost = math.fsum(one.cost for one in made)
-            self._steering.end(turn, cost)
-        self.judgments += 1
-        self.spent += cost
-        self.arms_bought.update({one.purchase.arm for one in made})
+            self.steering.end(turn, cost)
+        if not made[-1].unasked:
+            self.judgments += 1
+            self.spent += cost
+            self.arms_bought.update({one.purchase.arm for one in made})
         # a cheapest purchase that no rung asked for speaks for itself
         weight_U = np.ones(len(self._router.purchases)) if rung == STOP else self._router.weights(rung)
         wins_R = weigh(self._seen(pair, x_ND, made), weight_U).wins_NR[0]
@@ -153,21 +155,21 @@ class Live:
             stops = u == STOP or bool(seen.bought_NU[0, u])
             if stops and any_bought:
                 return k, STOP
-            if not stops and self._steering.affords(u):
+            if not stops and self.steering.affords(u):
                 return k, u
         return (rung, STOP) if any_bought else (STOP, self._cheapest)
 
     def _buy(self, pair: Pair, u: int) -> Generator[tuple[Ask, ...], tuple[Reply, ...], Made]:
         purchase = self._router.purchases[u]
         settings = self._variant(self._order(pair, purchase), purchase.draw)
-        held, cost = self._steering.hold(u), 0.0
+        held, cost = self.steering.hold(u), 0.0
         try:
             judgment = yield from judge(pair, settings.arms[purchase.arm], settings, mark=self._mark)
             if purchase.draw is not None:
                 judgment = _one_draw(judgment, purchase.draw)
             cost = cost_of(judgment, self._unit)
         finally:
-            counted = self._steering.pay(u, held, cost)
+            counted = self.steering.pay(u, held, cost)
         order: Order = "ab" if judgment.ab is not None else "ba"
         # where both orders were fitted on, p_a was not a part of the strength
         both = Purchase(purchase.arm, 1) in self._router.purchases
