@@ -1,4 +1,4 @@
-"""Every figure of docs/benchmarks.md, one after the other (about half an hour): `python -m bench`, or `make bench`.
+"""Every figure of docs/benchmarks.md, one after the other (about an hour): `python -m bench`, or `make bench`.
 
 Each benchmark is a module of its own and prints one JSON object; run one alone with `python -m bench.NAME`.
 """
@@ -13,6 +13,9 @@ BENCHMARKS = (
     ["pairs_memory", "--pairs", "1000000"],
     ["store_speed"],
     ["embedded"],
+    ["racer_speed"],
+    ["router_speed"],
+    ["routing_simulated"],
 )
 
 

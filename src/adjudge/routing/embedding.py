@@ -20,7 +20,7 @@ from yarl import URL
 import adjudge
 from adjudge.errors import BackendError, BadReply, ConfigError, RateLimited, Rejected, Unavailable
 from adjudge.judging.backends.completion import error_text, refusal
-from adjudge.judging.backends.http import CONNECT_S, SHORTEST_SECRET, _proxy, retry_after_s
+from adjudge.judging.backends.http import CONNECT_S, SHORTEST_SECRET, proxy_of, retry_after_s
 from adjudge.routing.ambiguity import Array
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
@@ -142,7 +142,7 @@ class ServerEmbedder:
             timeout=aiohttp.ClientTimeout(total=deadline_s, sock_connect=min(CONNECT_S, deadline_s)),
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
-            proxy=_proxy(self._url),
+            proxy=proxy_of(self._url),
         )
 
 

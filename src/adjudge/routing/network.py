@@ -27,10 +27,10 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 from scipy.special import entr
 
-from adjudge.errors import ConfigError, DataError
+from adjudge.errors import ConfigError
 from adjudge.routing import ridge
 from adjudge.routing.ambiguity import Array, cost_weights, reward_weights
-from adjudge.routing.features import checked_finite
+from adjudge.routing.features import checked, checked_finite
 from adjudge.routing.ladder import Rung
 from adjudge.routing.mlp import AdamW, Layers, backward, first_layers, forward, softmax
 from adjudge.routing.ridge import Lens
@@ -102,13 +102,7 @@ class NetworkRouter:
 
     def probabilities(self, x_ND: Array, rung: int) -> Array:
         """p_NK, of `bundles`. Raises DataError for features that are not finite, or not those of the fit."""
-        if x_ND.shape[1] != len(self.columns):
-            raise DataError(
-                f"{x_ND.shape[1]} features were given, the router was fitted on {len(self.columns)}",
-                remedy="describe pairs with the embedder that the router names",
-            )
-        if not np.isfinite(x_ND.sum()):  # quicker than asking each
-            checked_finite(x_ND, self.columns)
+        checked(x_ND, self.columns)
         above_ND = np.minimum(np.maximum(x_ND, self.low_D), self.high_D) - self.low_D
         return softmax(forward(self.nets[rung], _single(above_ND))[-1])
 

@@ -23,11 +23,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from adjudge.errors import ConfigError, DataError
+from adjudge.errors import ConfigError
 from adjudge.routing import ridge
 from adjudge.routing.ambiguity import Array, Radius, worst_cost, worst_reward
 from adjudge.routing.evidence import fit_weights
-from adjudge.routing.features import checked_finite
+from adjudge.routing.features import checked, checked_finite
 from adjudge.routing.ladder import Rung, best_choice, multipliers
 from adjudge.routing.portfolio import candidates
 from adjudge.routing.problem import Problem
@@ -80,13 +80,7 @@ class ValueRouter:
 
     def predict(self, x_ND: Array) -> tuple[Array, Array]:
         """(reward_NK, cost_NK). Raises DataError for features that are not finite, or not those of the fit."""
-        if x_ND.shape[1] != len(self.columns):
-            raise DataError(
-                f"{x_ND.shape[1]} features were given, the router was fitted on {len(self.columns)}",
-                remedy="describe pairs with the embedder that the router names",
-            )
-        if not np.isfinite(x_ND.sum()):  # quicker than asking each, and no sum of finite numbers passes for another
-            checked_finite(x_ND, self.columns)
+        checked(x_ND, self.columns)
         both_NM = self.linear(x_ND)
         k = len(self.bundles)
         cost_NU = np.minimum(np.maximum(both_NM[:, k:], self.least_cost_U), self.most_cost_U)

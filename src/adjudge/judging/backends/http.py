@@ -64,7 +64,7 @@ class Http:
             timeout=aiohttp.ClientTimeout(total=server.deadline_s, sock_connect=min(CONNECT_S, server.deadline_s)),
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
-            proxy=_proxy(base),
+            proxy=proxy_of(base),
         )
 
     async def send(self, ask: Ask) -> Reply:
@@ -183,7 +183,7 @@ def _host(location: str) -> str:
         return "nowhere"
 
 
-def _proxy(url: URL) -> str | None:
+def proxy_of(url: URL) -> str | None:
     """The proxy that the environment names for this address, as other clients would take it; none for loopback."""
     host = url.host or ""
     if host in ("localhost", "::1") or host.startswith("127.") or urllib.request.proxy_bypass(host):
