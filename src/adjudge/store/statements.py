@@ -46,7 +46,8 @@ def insert_rows(
         return 0
     by_column = zip(columns, zip(*rows, strict=True), strict=True)
     # What is null in all rows is left out: the driver takes longer over a null than over any value.
-    told = {name: column for name, column in by_column if any(value is not None for value in column)}
+    nulls = (None,) * len(rows)
+    told = {name: column for name, column in by_column if column != nulls}
     processes = _processes(connection.dialect, table, tuple(told))
     values = [map(f, column) if f else column for f, column in zip(processes, told.values(), strict=True)]
     filled = list(zip(*values, strict=True))
