@@ -138,7 +138,7 @@ def test_static_portfolios_are_on_the_hull_of_all_sets():
     for many in product((0, 1, 2), repeat=3):  # of each arm: nothing, one order, both
         chosen = [2 * k + order for k, orders in enumerate(many) for order in range(orders)]
         if chosen:
-            weight_U = np.maximum(static.weights_of(table, chosen), 0)
+            weight_U = np.maximum(static.fit_weights(table, chosen), 0)
             reward_NK, cost_NK = bundle_table(table, [chosen], weight_U)
             rungs.append(Rung(0.0, float(cost_NK.mean()), float(reward_NK.mean())))
     for rung in rungs:

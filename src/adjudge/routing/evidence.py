@@ -20,6 +20,7 @@ from adjudge.routing.table import Bools, Ints, Purchase, Seen, Table
 
 SHRINK = 3.0  # strength of the pull towards equal weights, in units of squared log-odds
 NEWTON_STEPS = 30
+LEAST_WEIGHT = 1e-3  # an arm below chance in fitting is still heard where nothing else speaks, and moves nothing else
 LEVEL = 1e-9  # sums closer than this are level
 
 
@@ -96,7 +97,7 @@ def fit_weights(table: Table, among: Sequence[int]) -> Array:
         toward_NK = np.nan_to_num(table.said_NU[:, list(among)]) @ of_arm_UK * table.gold_N[:, None]
         x_NRK = np.stack([np.zeros_like(toward_NK), -toward_NK], axis=1)
 
-    w_K = _nonnegative(x_NRK)
+    w_K = np.maximum(_nonnegative(x_NRK), LEAST_WEIGHT)
     for u, purchase in enumerate(table.purchases):
         if purchase.arm in arms:
             weight_U[u] = w_K[arms.index(purchase.arm)]

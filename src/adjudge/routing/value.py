@@ -42,7 +42,6 @@ FOLDS = 10
 BETA = 0.005  # entropy weight of the exact problem that gives the worst-case weights
 SHARES = (0.2, 0.4, 0.6)  # of the way from the cheapest to the dearest policy: the budgets of the weights
 CHEAP = 0.05  # quantile of a purchase's costs below which none is predicted: a new domain is not taken for free
-LEAST_WEIGHT = 0.05  # of a purchase in the verdict: bought alone, it must be able to speak
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +168,7 @@ def fit_choices(
 
 def verdict_weights(table: Table) -> Array:
     """The weight of each purchase in the verdict, fitted with all of them bought."""
-    weight_U = fit_weights(table, range(len(table.purchases)))
-    return np.maximum(weight_U, LEAST_WEIGHT * (weight_U.max() or 1.0))
+    return fit_weights(table, range(len(table.purchases)))
 
 
 class _Weighed(NamedTuple):

@@ -8,12 +8,11 @@ import numpy as np
 from sklearn.model_selection import GroupKFold
 
 from adjudge.routing.ambiguity import Array
-from adjudge.routing.evidence import Evidence, fit_weights, weigh
+from adjudge.routing.evidence import Evidence, weigh
 from adjudge.routing.ladder import Rung, upper_hull
 from adjudge.routing.table import Ints, Purchase, Table
 
 C = TypeVar("C")
-LEAST_WEIGHT = 1e-3  # log-odds of a verdict at full strength; moves none that stands beside others
 
 
 def narrowed(table: Table, among: Sequence[int]) -> Table:
@@ -32,11 +31,6 @@ def narrowed(table: Table, among: Sequence[int]) -> Table:
 def all_bought(table: Table, weight_U: Array) -> Evidence:
     """What all purchases of a table say together."""
     return weigh(table.seen(np.ones(table.cost_NU.shape, bool)), weight_U)
-
-
-def weights_of(table: Table, among: Sequence[int]) -> Array:
-    """`fit_weights`, but no verdict is worth nothing: where it stands alone it has to count."""
-    return np.maximum(fit_weights(table, among), LEAST_WEIGHT)
 
 
 def folds_of(table: Table, count: int, seed: int) -> list[tuple[Ints, Ints]]:

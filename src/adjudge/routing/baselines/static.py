@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from adjudge.routing.baselines.fixed import Fixed, restore
-from adjudge.routing.baselines.parts import all_bought, explore, folds_of, narrowed, rising, weights_of
-from adjudge.routing.evidence import following
+from adjudge.routing.baselines.parts import all_bought, explore, folds_of, narrowed, rising
+from adjudge.routing.evidence import fit_weights, following
 from adjudge.routing.ladder import Rung
 from adjudge.routing.table import Ints, Table
 
@@ -41,7 +41,7 @@ def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Fixed:
 
     def measure(chosen: Set) -> Rung:
         part, everything = narrowed(table, chosen), range(len(chosen))
-        reward = all_bought(part, weights_of(part, everything)).reward(part).mean()
+        reward = all_bought(part, fit_weights(part, everything)).reward(part).mean()
         return Rung(0.0, float(part.cost_NU.sum(axis=1).mean()), float(reward))
 
     starts = [(u,) for u in following(table.purchases, ())] + [tuple(sorted(b)) for b in table.bundles]
@@ -53,7 +53,7 @@ def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Fixed:
         table.purchases,
         tuple(rungs[k] for k in order),
         tuple(found[k][0] for k in order),
-        np.stack([weights_of(table, found[k][0]) for k in order]),
+        np.stack([fit_weights(table, found[k][0]) for k in order]),
     )
 
 
@@ -64,7 +64,7 @@ def _out_of_fold(table: Table, chosen: Set, folds: list[tuple[Ints, Ints]], know
     part, everything = narrowed(table, chosen), range(len(chosen))
     reward_N = np.empty(len(table))
     for fitting, held in folds:
-        weight_U = weights_of(part.at(fitting), everything)
+        weight_U = fit_weights(part.at(fitting), everything)
         out = part.at(held)
         reward_N[held] = all_bought(out, weight_U).reward(out)
     return float(reward_N.mean())

@@ -24,9 +24,8 @@ from adjudge.routing.baselines.parts import (
     purchases_in,
     rising,
     rungs_in,
-    weights_of,
 )
-from adjudge.routing.evidence import LEVEL, weigh
+from adjudge.routing.evidence import LEVEL, fit_weights, weigh
 from adjudge.routing.ladder import Rung, upper_hull
 from adjudge.routing.router import State, still_missing
 from adjudge.routing.table import Ints, Purchase, Seen, Table
@@ -107,7 +106,7 @@ def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Thresho
         table.purchases,
         tuple(kept[k] for k in order),
         tuple(hull[k] for k in order),
-        np.stack([weights_of(table, _purchases(hull[k].first, hull[k].then)) for k in order]),
+        np.stack([fit_weights(table, _purchases(hull[k].first, hull[k].then)) for k in order]),
     )
 
 
@@ -122,7 +121,7 @@ def _swept(
     part, of_first = narrowed(table, _purchases(first, then)), narrowed(table, first)
     lead_N, alone_N, joint_N = (np.empty(len(table)) for _ in range(3))
     for fitting, held in folds:
-        weight_U = weights_of(part.at(fitting), range(len(part.purchases)))
+        weight_U = fit_weights(part.at(fitting), range(len(part.purchases)))
         here, first_here = part.at(held), of_first.at(held)
         alone = all_bought(first_here, weight_U[: len(first)])
         lead_N[held], alone_N[held] = alone.lead_N, alone.reward(first_here)
@@ -138,7 +137,7 @@ def _swept(
 
 def _weights(table: Table, first: tuple[int, ...], then: tuple[int, ...]) -> Array:
     """Of the first arm's purchases, fitted with the other's."""
-    return weights_of(table, _purchases(first, then))[list(first)]
+    return fit_weights(table, _purchases(first, then))[list(first)]
 
 
 def _purchases(first: tuple[int, ...], then: tuple[int, ...]) -> tuple[int, ...]:
