@@ -48,7 +48,8 @@ REFUSALS = {
 }
 UNBILLED = frozenset({"429", "429-date", "500", "echo", *REFUSALS})
 READABLE = frozenset({"empty", "type", "encoding", "leak"})
-FAULTS = BILLED_UNREADABLY | UNBILLED | READABLE
+FAULTS = (BILLED_UNREADABLY | UNBILLED | READABLE) - REFUSALS.keys()  # what a run survives; a refusal is for good
+KNOWN = FAULTS | REFUSALS.keys()
 NONSENSE: tuple[object, ...] = (
     {"prompt_tokens": -5, "completion_tokens": 3},
     {"prompt_tokens": "many", "completion_tokens": 3},
@@ -105,8 +106,8 @@ class Server:
         self._up_at = 0.0
         self._draw = random.Random(script.seed)
         self._shares = list(script.faults.items())
-        if unknown := script.faults.keys() - FAULTS:
-            raise ValueError(f"no fault {unknown}; known: {sorted(FAULTS)}")
+        if unknown := script.faults.keys() - KNOWN:
+            raise ValueError(f"no fault {unknown}; known: {sorted(KNOWN)}")
         if "bomb" in script.faults:
             _bomb()  # takes a second: made before anybody waits for an answer
 
@@ -328,7 +329,7 @@ def _arguments() -> tuple[Script, int, bool]:
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--say", action="append", help="a text to answer with; may be given again")
     parser.add_argument("--reasoning", choices=["", "reasoning_content", "reasoning", "think"], default="")
-    parser.add_argument("--fault", action="append", default=[], metavar="NAME=SHARE", help=", ".join(sorted(FAULTS)))
+    parser.add_argument("--fault", action="append", default=[], metavar="NAME=SHARE", help=", ".join(sorted(KNOWN)))
     parser.add_argument("--script", help="the whole script as JSON, in place of the other options; ends with stdin")
     given = parser.parse_args()
     if given.script:

@@ -2,9 +2,11 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -197,15 +199,24 @@ def test_few_pairs_are_never_said_to_show_a_difference(n, says):
 # -- for real
 
 
+def claimed(store: Path) -> bool:
+    """Whether something is being bought."""
+    if not store.exists():
+        return False
+    with closing(sqlite3.connect(store, timeout=30)) as connection:
+        tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'claims'").fetchone()[0]
+        return bool(tables and connection.execute("SELECT count(*) FROM claims").fetchone()[0])
+
+
 @needs_model
 @pytest.mark.slow
 def test_the_real_demo_stops_at_ctrl_c_and_goes_on_where_it_was(tmp_path):
     command = [sys.executable, "-m", "adjudge", "demo", "--out", str(tmp_path), "--pairs", "2", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        while not (tmp_path / "judgments.db").exists():
+        while not claimed(tmp_path / "judgments.db"):
             time.sleep(0.1)
             assert child.poll() is None
-        time.sleep(2)  # the model is loaded, the first questions are under way
+        time.sleep(1)  # the first questions are under way
         child.send_signal(signal.SIGINT)
         _, errors = child.communicate(timeout=300)
     assert child.returncode == 1 and "stopping: waiting for the calls in flight" in errors
