@@ -1,6 +1,6 @@
 """How many judgments a second, against a bare HTTP loop on the same server; and how much memory a long run takes.
 
-    python -m bench.throughput [--judgments 10000] [--rounds 5] [--latency 0.05] [--concurrency 256]
+    python -m bench.throughput [--judgments 4000] [--rounds 5] [--latency 0.05] [--concurrency 256]
     python -m bench.throughput --memory 1000000 [--latency 0]
 
 One JSON object on stdout. The scripted server runs in its own process on loopback. `run` is all of
@@ -8,9 +8,7 @@ One JSON object on stdout. The scripted server runs in its own process on loopba
 and priced; its arm asks in one order, so a judgment is a call. `bare` posts the same questions, rendered beforehand,
 with as many workers on one aiohttp session, and decodes the JSON of each answer. The two take turns, and a ratio is of
 neighbours, so that a slow moment of the machine hits both. The pairs are made and the store is opened before the clock
-runs; connections are opened while it does, for both. Both run with the collector as `adjudge judge` sets it. A run
-has a beginning and an end that a loop has not (it is entered in the store, the last group is written, the spend is
-added up: a tenth of a second); a round is long enough for that to weigh little.
+runs; connections are opened while it does, for both. Both run with the collector as `adjudge judge` sets it.
 
 `--memory N` judges N pairs in one run, made as they are drawn, and reports this process's resident memory on the way
 and at its peak.
@@ -189,7 +187,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--judgments", type=int, default=10_000)
+    parser.add_argument("--judgments", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--latency", type=float, default=0.05)
     parser.add_argument("--concurrency", type=int, default=256)

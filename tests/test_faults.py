@@ -142,7 +142,7 @@ def test_killed_twenty_times_nothing_is_lost_and_only_what_was_in_flight_is_boug
     is for test_ledger to show, in made-up time.)
     """
     count, concurrency = 1200, 16
-    ahead = concurrency + concurrency  # a batch, and as many that were left when it was asked for
+    ahead = concurrency // 2 + concurrency // 4  # a batch, asked for when fewer than half of one are left
     not_in_the_books = ahead + concurrency
     draw = random.Random(3)
     interrupted, asked, written = [], [0], [0]

@@ -100,8 +100,7 @@ class Writer:
             await self._some.wait()
             if not self._closing:
                 await wait_at_most(self._enough, WRITE_EVERY_S)
-            count = _whole_groups(len(self._pending))
-            batch, self._pending = self._pending[:count], self._pending[count:]
+            batch, self._pending = self._pending[: 2 * WRITE_AT_ONCE], self._pending[2 * WRITE_AT_ONCE :]
             if not self._pending and not self._closing:
                 self._some.clear()
             if len(self._pending) < WRITE_AT_ONCE and not self._closing:
@@ -115,11 +114,6 @@ class Writer:
         self._closing = True
         self._some.set()
         self._enough.set()
-
-
-def _whole_groups(pending: int) -> int:
-    """How many to write now: a store takes whole groups in the fewest statements, the rest are the newest."""
-    return min(pending - pending % WRITE_AT_ONCE, 2 * WRITE_AT_ONCE) or pending
 
 
 async def wait_at_most(event: asyncio.Event, seconds: float) -> bool:

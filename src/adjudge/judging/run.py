@@ -30,7 +30,7 @@ from adjudge.types import Pair
 
 HEARTBEAT_S = 10.0
 PROGRESS_S = 0.1
-MOST_CLAIMED_AHEAD = 256  # twice: a batch is claimed while one is left, since a claim may have to wait for a write
+MOST_CLAIMED_AHEAD = 128
 
 
 async def run(
@@ -115,8 +115,8 @@ class _Buying:
     ) -> Summary:
         hint = operator.length_hint(pairs, -1)
         self.tally = Tally(hint * len(self.arms) if hint >= 0 else None, interrupted=await self.ledger.begin())
-        ahead = max(1, min(concurrency, MOST_CLAIMED_AHEAD))
-        self.few = ahead
+        ahead = max(1, min(concurrency // 2, MOST_CLAIMED_AHEAD))
+        self.few = ahead // 2
         feed = Feed(pairs, self.arms, self.ledger, self.tally, batch=ahead, is_open=self._is_open, stop=self.stop)
         writing = asyncio.create_task(self.writer.run())
         beside = [asyncio.create_task(t) for t in (self._heartbeat(), self._hurry(), self._show(progress))]

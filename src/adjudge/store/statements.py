@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection, Dialect
 
 BATCH = 500  # rows that are looked up or streamed at once
-ROWS_AT_ONCE = 256  # a power of two; times the columns of a table, SQLite's limit of parameters is 32,766
+ROWS_AT_ONCE = 64
 T = TypeVar("T")
 
 
@@ -39,8 +39,8 @@ def insert_rows(
     """Insert rows of these columns; how many were. `conflict` is the text of an ON CONFLICT clause.
 
     The statement is built once; rows that go through SQLAlchemy's own executemany take four times as long. SQLite takes
-    many rows in one statement, since its driver gives the interpreter's lock away for each: a thread that has to fetch
-    it back from a busy event loop for every row waits longer for that than it writes.
+    ROWS_AT_ONCE in one statement, since its driver gives the interpreter's lock away for each: a thread that has to
+    fetch it back from a busy event loop for every row spends longer on that than on writing.
     """
     if not rows:
         return 0
@@ -51,29 +51,19 @@ def insert_rows(
     processes = _processes(connection.dialect, table, tuple(told))
     values = [map(f, column) if f else column for f, column in zip(processes, told.values(), strict=True)]
     filled = list(zip(*values, strict=True))
-    if is_postgresql(connection):
-        return connection.exec_driver_sql(_insert(connection.dialect, table, tuple(told), conflict, 1), filled).rowcount
     count = done = 0
-    for size in _sizes(len(filled)):
-        flat = tuple(chain.from_iterable(filled[done : done + size]))
-        sql = _insert(connection.dialect, table, tuple(told), conflict, size)
-        count += connection.exec_driver_sql(sql, flat).rowcount
-        done += size
+    while not is_postgresql(connection) and len(rows) - done >= ROWS_AT_ONCE:
+        many = _insert(connection.dialect, table, tuple(told), conflict, ROWS_AT_ONCE)
+        flat = tuple(chain.from_iterable(filled[done : done + ROWS_AT_ONCE]))
+        count += connection.exec_driver_sql(many, flat).rowcount
+        done += ROWS_AT_ONCE
+    if done < len(rows):
+        one = _insert(connection.dialect, table, tuple(told), conflict, 1)
+        count += connection.exec_driver_sql(one, filled[done:]).rowcount
     return count
 
 
-def _sizes(rows: int) -> list[int]:
-    """Powers of two that add up to so many rows: few statements, and each of them one that is used again.
-
-    >>> _sizes(2 * ROWS_AT_ONCE + 11) == [ROWS_AT_ONCE, ROWS_AT_ONCE, 8, 2, 1]
-    True
-    """
-    rest = rows % ROWS_AT_ONCE
-    small = [1 << bit for bit in reversed(range(rest.bit_length())) if rest >> bit & 1]
-    return [ROWS_AT_ONCE] * (rows // ROWS_AT_ONCE) + small
-
-
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _insert(dialect: Dialect, table: sa.Table, columns: tuple[str, ...], conflict: str, rows: int) -> str:
     quote = dialect.identifier_preparer.quote
     mark = "?" if dialect.paramstyle == "qmark" else "%s"
