@@ -1,10 +1,11 @@
 """Evaluation: what is counted against hand counts, what is fitted never sees what is tested, intervals against
 formulas, and the registry's names."""
 
-from dataclasses import replace
+from dataclasses import dataclasses
 
 import numpy as np
 import pytest
+import replace
 
 from adjudge.errors import ConfigError, DataError
 from adjudge.routing import registry
@@ -225,12 +226,18 @@ def test_an_unknown_router_is_refused_with_the_nearest_name(name, says):
 
 
 def test_all_is_every_router_that_the_records_allow_once():
-    names = registry.expand(["static", "all"], TABLE.arms, Options())
+    names = registry.expand(["static", "all"], TABLE, Options())
     assert names[0] == "static" and len(set(names)) == len(names)
     assert {"oracle", "random", "knn", "mf", "m-irt", "acer", "racer-r", "racer-c", "always:cheap"} <= set(names)
     assert any(name.endswith("+pacing") for name in names)
     assert "self-routing" not in names
-    assert "self-routing" in registry.expand(["all"], TABLE.arms, Options(asking=("cheap",)))
+    assert "self-routing" in registry.expand(["all"], TABLE, Options(asking=("cheap",)))
+
+
+def test_all_leaves_out_what_no_text_tells_apart():
+    alike = dataclasses.replace(TABLE, x_ND=np.zeros_like(TABLE.x_ND))
+    assert "racer-observed" in registry.expand(["all"], TABLE, Options())
+    assert "racer-observed" not in registry.expand(["all"], alike, Options())
 
 
 def test_options_reach_the_routers_that_they_concern():

@@ -69,7 +69,7 @@ def command(
     """
     asked = numbers(budgets, "--budgets")
     opened = open_table(records, embedder=open_embedder(embed_url, embed_model, embed_key_env), budgets=asked, **source)
-    names = registry.expand(words(routers, "--routers"), opened.table.arms, opened.options)
+    names = registry.expand(words(routers, "--routers"), opened.table, opened.options)
     parts, notes = _parts(opened, split, seeds)
     with working("fits") as tell:
         cells = evaluate(opened.table, names, asked, parts, opened.options, jobs or joblib.cpu_count(), tell)

@@ -60,16 +60,19 @@ class AdamW:
     def __init__(self, layers: Layers, rate: float) -> None:
         self.rate, self.count = rate, 0
         self.moments = [[(np.zeros_like(a), np.zeros_like(a)) for a in layer] for layer in layers]
+        self.rooms = [[(np.empty_like(a), np.empty_like(a)) for a in layer] for layer in layers]  # no new arrays a step
 
     def step(self, layers: Layers, slopes: Layers) -> None:
         """Change the layers in place."""
         self.count += 1
         first, second = (1 - b**self.count for b in BETAS)
-        for layer, slope, moments in zip(layers, slopes, self.moments, strict=True):
-            for a, g, (m, v) in zip(layer, slope, moments, strict=True):
+        for layer, slope, moments, rooms in zip(layers, slopes, self.moments, self.rooms, strict=True):
+            for a, g, (m, v), (x, y) in zip(layer, slope, moments, rooms, strict=True):
                 m *= BETAS[0]
-                m += (1 - BETAS[0]) * g
+                m += np.multiply(g, 1 - BETAS[0], out=x)
                 v *= BETAS[1]
-                v += (1 - BETAS[1]) * g * g
+                v += np.multiply(np.multiply(g, g, out=x), 1 - BETAS[1], out=x)
+                np.sqrt(np.multiply(v, 1 / second, out=x), out=x)
+                x += EPSILON
                 a *= 1 - self.rate * DECAY
-                a -= self.rate / first * m / (np.sqrt(v / second) + EPSILON)
+                a -= np.divide(np.multiply(m, self.rate / first, out=y), x, out=y)

@@ -207,11 +207,11 @@ def train(
     for _ in range(max(schedule.epochs, -(-schedule.steps // batches))):
         spent = []
         for batch in np.array_split(rng.permutation(rows), batches):
-            outputs = forward(layers, z_ID[batch])
-            p_BK = softmax(outputs[-1])
+            outputs = forward(layers, _apart(z_ID[batch]))
+            p_BK = np.broadcast_to(softmax(outputs[-1]), (len(batch), reward_IK.shape[1]))
             q_r, q_c = batch_weights(p_BK, reward_IK[batch], cost_IK[batch], tau_r, tau_c)
             slope_BK = policy_slope(p_BK, reward_IK[batch], cost_IK[batch], q_r, q_c, multiplier, schedule.beta)
-            optimiser.step(layers, backward(layers, outputs, slope_BK))
+            optimiser.step(layers, backward(layers, outputs, slope_BK if z_ID.shape[1] else slope_BK.sum(axis=0)[None]))
             cost_B = np.einsum("bk,bk->b", p_BK, cost_IK[batch])
             spent.append(float(cost_B.mean()))
             if schedule.dual_each_step:
@@ -252,6 +252,11 @@ def policy_slope(
 def _single(x: Array) -> Array:
     """In single precision, which halves the time; types here do not tell precisions apart."""
     return cast(Array, x.astype(np.float32))
+
+
+def _apart(z_BD: Array) -> Array:
+    """The rows that a net can tell apart: one of them where there is no feature."""
+    return z_BD if z_BD.shape[1] else z_BD[:1]
 
 
 def _better(one: Trained, other: Trained) -> bool:

@@ -108,12 +108,12 @@ def parse(name: str, arms: Sequence[str]) -> Known:
     return Known(base, arm, paced)
 
 
-def expand(names: Iterable[str], arms: Sequence[str], options: Options) -> tuple[str, ...]:
-    """The routers named, each once; `all` stands for every one that these records allow."""
+def expand(names: Iterable[str], table: Table, options: Options) -> tuple[str, ...]:
+    """The routers named, each once; `all` stands for every one that these records allow, and tells apart."""
     found: dict[str, None] = {}
     for name in names:
-        for one in _all(arms, options) if name == "all" else [name]:
-            parse(one, arms)
+        for one in _all(table, options) if name == "all" else [name]:
+            parse(one, table.arms)
             found[one] = None
     if not found:
         raise ConfigError("no router is named; give --routers all, or names")
@@ -144,6 +144,9 @@ def _choices(arms: Sequence[str]) -> list[str]:
     return [name for name in ROUTERS if name != ALWAYS] + [ORACLE] + [f"{ALWAYS}:{arm}" for arm in arms]
 
 
-def _all(arms: Sequence[str], options: Options) -> list[str]:
-    plain = [name for name in _choices(arms) if name != "self-routing" or options.asking]
+def _all(table: Table, options: Options) -> list[str]:
+    left_out = set() if options.asking else {"self-routing"}
+    if not (table.x_ND != table.x_ND[:1]).any():
+        left_out.add("racer-observed")  # without texts it is the same as racer
+    plain = [name for name in _choices(table.arms) if name not in left_out]
     return [*plain[:1], plain[0] + PACING, *plain[1:]]
