@@ -53,11 +53,6 @@ def test_an_interval_that_includes_zero_is_said_to():
     assert said[0].endswith("The interval includes zero: no difference is shown by 3 pairs.")
 
 
-def test_an_interval_above_zero_of_fewer_pairs_than_can_show_a_difference_is_no_finding():
-    said = said_of([("A", "B", "A"), ("A", "B", "A"), ("A", "B", "tie"), ("A", "B", "tie"), ("A", "B", "tie")])
-    assert said[0].endswith("These are few: no difference is shown by 5 pairs.")
-
-
 def test_domains_are_named_where_their_gain_is_shown_and_counted_where_it_is_not():
     made = [("math", "BB", "AA", 50), ("safety", "AA", "BB", 50), ("chat", "AA", "AA", 50), ("tiny", "BB", "A=", 3)]
     rows = [(domain, one, two) for domain, one, two, count in made for _ in range(count)]

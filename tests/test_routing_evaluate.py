@@ -1,11 +1,10 @@
 """Evaluation: what is counted against hand counts, what is fitted never sees what is tested, intervals against
 formulas, and the registry's names."""
 
-from dataclasses import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import replace
 
 from adjudge.errors import ConfigError, DataError
 from adjudge.routing import registry
@@ -235,8 +234,9 @@ def test_all_is_every_router_that_the_records_allow_once():
 
 
 def test_all_leaves_out_what_no_text_tells_apart():
-    alike = dataclasses.replace(TABLE, x_ND=np.zeros_like(TABLE.x_ND))
-    assert "racer-observed" in registry.expand(["all"], TABLE, Options())
+    texts = replace(TABLE, x_ND=np.arange(len(TABLE.instance_N), dtype=float)[:, None], features=("log_chars",))
+    alike = replace(texts, x_ND=np.ones_like(texts.x_ND))
+    assert "racer-observed" in registry.expand(["all"], texts, Options())
     assert "racer-observed" not in registry.expand(["all"], alike, Options())
 
 

@@ -8,8 +8,6 @@ from adjudge.metrics import Estimate
 
 Unread = Literal["wrong", "left-out"]
 ALL = "all"
-FEWEST = 6
-"""Pairs without which nothing is certain at 95 %: five that all say the same are two-sided p = 2 x 0.5^5 > 0.05."""
 
 
 class ArmRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,8 +79,8 @@ class Contrast(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def side(self) -> Literal[-1, 0, 1]:
-        """1 where other is shown to gain, -1 where it is shown to lose; 0: the interval includes zero, or too few."""
-        if self.gain is None or self.n < FEWEST or not self.gain.excludes(0):
+        """1 where other is shown to gain, -1 where it is shown to lose; 0: the interval includes zero."""
+        if self.gain is None or not self.gain.excludes(0):
             return 0
         return 1 if self.gain.value > 0 else -1
 

@@ -18,6 +18,8 @@ Ints = NDArray[np.integer]
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
 
+FEW = 8
+
 
 class Estimate(msgspec.Struct, frozen=True):
     """A number with the ends of its interval."""
@@ -72,10 +74,12 @@ def paired_gain(
     """Accuracy of `other` minus that of `base`, each (right_N, orders_N), with a paired percentile bootstrap interval.
 
     Instances are resampled whole. Because an instance takes one of few distinct values, drawing how often each value
-    comes from a multinomial is the same as drawing N instances, and its time does not depend on N. Where all instances
-    differ by the same amount d the bootstrap has no spread; then a share u = 1 - (alpha/2)^(1/N) of the population may
-    be anywhere in [-1, 1] and still be unseen (Clopper and Pearson), which bounds the gain. None when an arm has no
-    order.
+    comes from a multinomial is the same as drawing N instances, and its time does not depend on N. The percentiles are
+    further out than `level` says, by as much as Student's t with its sqrt(N / (N - 1)) is wider than the normal: the
+    expanded percentile interval (Hesterberg, arXiv 1411.5279), since the plain one is too narrow for few instances.
+    Of fewer than FEW instances, or where all differ by the same amount, the bootstrap knows too little; there a share
+    u = 1 - (alpha/2)^(1/N) of the population may be anywhere in [-1, 1] and still be unseen (Clopper and Pearson),
+    which bounds the gain. None when an arm has no order.
     """
     values_4N = np.stack([*base, *other]).astype(np.int64)
     values_4N = values_4N[:, (values_4N[1] > 0) | (values_4N[3] > 0)]
@@ -86,10 +90,11 @@ def paired_gain(
     gain = float(_gain(counts_V[None, :] @ values_V4)[0])
     sums_R4 = np.random.default_rng(seed).multinomial(n, counts_V / n, size=resamples) @ values_V4
     gain_R = _gain(sums_R4[(sums_R4[:, 1] > 0) & (sums_R4[:, 3] > 0)])
-    low, high = (float(q) for q in np.quantile(gain_R, [(1 - level) / 2, (1 + level) / 2]))
-    if high - low < 1e-12:
+    tail = float(special.ndtr(special.stdtrit(n - 1, (1 - level) / 2) * np.sqrt(n / (n - 1)))) if n > 1 else 0.0
+    low, high = (float(q) for q in np.quantile(gain_R, [tail, 1 - tail]))
+    if n < FEW or high - low < 1e-12:
         unseen = 1 - ((1 - level) / 2) ** (1 / n)
-        low, high = gain - (gain + 1) * unseen, gain + (1 - gain) * unseen
+        low, high = min(low, gain - (gain + 1) * unseen), max(high, gain + (1 - gain) * unseen)
     return Estimate(gain, low, high)
 
 

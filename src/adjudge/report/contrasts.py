@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from adjudge.comparison import FEWEST, ArmRow, Comparison, Contrast
+from adjudge.comparison import ArmRow, Comparison, Contrast
 from adjudge.report import text as t
 from adjudge.report.figure import Figure, Table, both
 from adjudge.report.rows import Axis, Column, Row, intervals, stems
@@ -11,8 +11,8 @@ from adjudge.report.svg import Scale, cost_scale
 
 TOTAL = "all together"
 _OPEN = (
-    f"n counts pairs with a gold label. An open point's interval includes zero, or stands on under {FEWEST} pairs: no "
-    "difference is shown there. McNemar's test looks at settled pairs: two orders that disagree are a tie, and a tie "
+    "n counts pairs with a gold label. An open point's interval includes zero: no difference is shown there. "
+    "McNemar's test looks at settled pairs: two orders that disagree are a tie, and a tie "
     "is not right, so it can part from the gain, which counts each order."
 )
 _COLUMNS = (Column("gain [interval]", 150), Column("n", 44), Column("McNemar p", 70))

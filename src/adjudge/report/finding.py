@@ -1,6 +1,6 @@
 """What a comparison found, in plain words: the first thing on the page, and the last in the terminal.
 
-It claims no more than the intervals do, and nothing from fewer pairs than can show a difference.
+It claims no more than the intervals do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,8 +61,7 @@ def _gain(comparison: Comparison, other: str) -> str:
         f"[{t.points(gain.low)}, {t.points(gain.high)}]: {rates}."
     )
     if not contrast.side:
-        why = "These are few" if gain.excludes(0) else "The interval includes zero"
-        said += f" {why}: no difference is shown by {_pairs(contrast.n)}."
+        said += f" The interval includes zero: no difference is shown by {_pairs(contrast.n)}."
     return said
 
 
