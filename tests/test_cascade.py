@@ -1,5 +1,6 @@
 """Buying step by step: what the stopping policy, the search for paths and the router as a whole promise."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from adjudge.routing import cascade
 from adjudge.routing.cascade import Settings
 from adjudge.routing.paths import Search, search
 from adjudge.routing.router import STOP, expected, play
-from adjudge.routing.stopping import fit_gain, multipliers, outcomes, steps, worth
+from adjudge.routing.stopping import PENALTY, TEXT_PENALTY, fit_gain, multipliers, outcomes, steps, way
 from adjudge.routing.table import Purchase, Table, tabulate
 from adjudge.store.sources import open_records
 
@@ -81,8 +82,8 @@ def test_a_policy_buys_more_the_lower_its_multiplier() -> None:
     table = judged(500, (0.7, 0.8, 0.9), (1.0, 2.0, 3.0))
     path = (0, 1, 2)
     known, cost_NT = steps(table, path, np.ones(3)), table.cost_NU
-    worth_NT = worth(known, cost_NT.mean(axis=0), fit_gain(known, 0))
-    costs = [outcomes(known, cost_NT, worth_NT, m)[1].mean() for m in multipliers(worth_NT)]
+    found = way(known, cost_NT, cost_NT.mean(axis=0), fit_gain(known, 0))
+    costs = [outcomes(found, m)[1].mean() for m in multipliers(found.worth_NT)]
     assert costs == sorted(costs)
     assert costs[0] == 1.0
 
@@ -93,10 +94,31 @@ def test_playing_a_rung_does_what_its_out_of_fold_twin_counted() -> None:
     router = cascade.fit(table)
     for k, plan in enumerate(router.plans):
         known, cost_NT = steps(table, plan.path, plan.weight_U), table.cost_NU[:, list(plan.path)]
-        reward_N, cost_N = outcomes(known, cost_NT, worth(known, plan.price_T, plan.gain), router.rungs[k].multiplier)
+        reward_N, cost_N = outcomes(way(known, cost_NT, plan.price_T, plan.gain), router.rungs[k].multiplier)
         played = play(router, table, k, np.zeros(len(table)))
         np.testing.assert_allclose(played.cost_N, cost_N)
         np.testing.assert_allclose(played.reward_N, reward_N)
+
+
+def test_the_gain_is_the_ridge_regression_that_a_least_squares_solver_finds() -> None:
+    table = replace(judged(300, (0.7, 0.8, 0.9), (1.0, 2.0, 3.0)), x_ND=np.random.default_rng(1).normal(5, 3, (300, 2)))
+    known = steps(table, (0, 1, 2), np.ones(3))
+    f_MF = np.concatenate([step.f_NF for step in known[:2]])
+    target_M = np.concatenate([known[2].reward_N - step.reward_N for step in known[:2]])
+    spread_F = f_MF.std(axis=0)
+    varies_F = spread_F > 0
+    z_MF = (f_MF - f_MF.mean(axis=0))[:, varies_F] / spread_F[varies_F]
+    pull_F = np.sqrt(2 * np.array([PENALTY] * (f_MF.shape[1] - 2) + [TEXT_PENALTY] * 2))[varies_F]
+    rows = np.concatenate([z_MF, np.diag(pull_F)])
+    wanted = np.linalg.lstsq(rows, np.append(target_M - target_M.mean(), np.zeros(len(pull_F))), rcond=None)[0]
+    predicted_M = np.maximum(z_MF @ wanted + target_M.mean(), 0)
+    np.testing.assert_allclose(fit_gain(known, 2).predict(f_MF), predicted_M, atol=1e-9)
+
+
+def test_texts_that_are_all_alike_change_nothing() -> None:
+    plain = judged(400, (0.7, 0.8, 0.9), (1.0, 2.0, 3.0))
+    alike = replace(plain, x_ND=np.full((400, 3), 7.5), features=("a", "b", "c"))
+    assert cascade.fit(alike).rungs == cascade.fit(plain).rungs
 
 
 def test_the_named_arm_is_observed_first() -> None:

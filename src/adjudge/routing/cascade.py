@@ -14,12 +14,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from adjudge.routing.ambiguity import Array, Radius, worst_cost, worst_reward
-from adjudge.routing.evidence import fit_weights
+from adjudge.routing.evidence import fit_weights, same_weights
 from adjudge.routing.features import checked, checked_finite
 from adjudge.routing.ladder import Rung, upper_hull
 from adjudge.routing.paths import Search, search
 from adjudge.routing.router import STOP, State
-from adjudge.routing.stopping import Gain, Step, features, fit_gain, multipliers, outcomes, steps, worth
+from adjudge.routing.stopping import Gain, Step, Way, features, fit_gain, multipliers, outcomes, steps, way
 from adjudge.routing.table import Ints, Purchase, Seen, Table
 
 FOLDS = 5
@@ -124,26 +124,29 @@ def fit(table: Table, settings: Settings | None = None, seed: int = 0) -> Cascad
     """Fit on all rows of the table. Raises ConfigError for an arm to observe that is none of the table's."""
     settings = settings or Settings()
     checked_finite(table.x_ND, table.features)
-    if not settings.text:
+    text = settings.text and bool((table.x_ND != table.x_ND[:1]).any())
+    if not text:
         table = replace(table, x_ND=table.x_ND[:, :0])
     with threadpool_limits(1):  # many small products: more threads only wait for each other
+        known = _Known(table)
         paths = search(table, seed, observe=settings.observe, settings=settings.search)
         fold_N = folds(table, FOLDS, seed)
-        measured = [(path, rung) for path in paths for rung in _out_of_fold(table, path, fold_N, settings)]
+        measured = [(path, rung) for path in paths for rung in _out_of_fold(known, path, fold_N, settings)]
         chosen = [measured[k] for k in upper_hull(tuple(rung for _, rung in measured))]
-        plans = {path: _plan(table, path) for path in {path for path, _ in chosen}}
+        plans = {path: known.plan(path) for path in {path for path, _ in chosen}}
+        ways = {path: known.way(plan) for path, plan in plans.items()}
         # What was chosen for its figures looks better than it is: it is measured again, on other folds. A budget is to
         # hold on the fitting rows too.
         again_N = folds(table, FOLDS, seed + 1)
         measured = []
         for path, rung in chosen:
-            again = _out_of_fold(table, path, again_N, settings, [rung.multiplier])[0]
-            _, cost_N = outcomes(*_known(plans[path], table), rung.multiplier)
+            again = _out_of_fold(known, path, again_N, settings, [rung.multiplier])[0]
+            _, cost_N = outcomes(ways[path], rung.multiplier)
             fitted = worst_cost(cost_N, Radius(settings.radius_cost)).value
             measured.append((path, again._replace(cost=max(again.cost, fitted))))
         kept = upper_hull(tuple(rung for _, rung in measured))
     rungs = tuple(measured[k][1] for k in kept)
-    return Cascade(table.purchases, rungs, tuple(plans[measured[k][0]] for k in kept), table.features, settings.text)
+    return Cascade(table.purchases, rungs, tuple(plans[measured[k][0]] for k in kept), table.features, text)
 
 
 def folds(table: Table, count: int, seed: int) -> Ints:
@@ -153,31 +156,47 @@ def folds(table: Table, count: int, seed: int) -> Ints:
     return np.asarray((order % count)[at_N])
 
 
-def _plan(table: Table, path: tuple[int, ...]) -> Plan:
-    weight_U = fit_weights(table, path)
-    gain = fit_gain(steps(table, path, weight_U), table.x_ND.shape[1])
-    return Plan(path, weight_U, gain, table.cost_NU[:, list(path)].mean(axis=0))
+class _Known:
+    """What is known along paths, on rows of one table. Where all weights are the same it is found once for a path."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._steps: dict[tuple[int, ...], list[Step]] = {}
+
+    def plan(self, path: tuple[int, ...], rows: Ints | None = None) -> Plan:
+        """The plan fitted on some rows, or on all."""
+        part = self.table if rows is None else self.table.at(rows)
+        weight_U = fit_weights(part, path)
+        gain = fit_gain(self._at(path, weight_U, rows), part.x_ND.shape[1])
+        return Plan(path, weight_U, gain, part.cost_NU[:, list(path)].mean(axis=0))
+
+    def way(self, plan: Plan, rows: Ints | None = None) -> Way:
+        """A plan played on some rows, or on all."""
+        cost_NU = self.table.cost_NU if rows is None else self.table.cost_NU[rows]
+        return way(self._at(plan.path, plan.weight_U, rows), cost_NU[:, list(plan.path)], plan.price_T, plan.gain)
+
+    def _at(self, path: tuple[int, ...], weight_U: Array, rows: Ints | None) -> list[Step]:
+        if not same_weights(self.table):
+            return steps(self.table if rows is None else self.table.at(rows), path, weight_U)
+        if path not in self._steps:
+            self._steps[path] = steps(self.table, path, weight_U)
+        found = self._steps[path]
+        return found if rows is None else [step.at(rows) for step in found]
 
 
 def _out_of_fold(
-    table: Table, path: tuple[int, ...], fold_N: Ints, settings: Settings, at: Sequence[float] = ()
+    known: _Known, path: tuple[int, ...], fold_N: Ints, settings: Settings, at: Sequence[float] = ()
 ) -> list[Rung]:
     """A rung for each multiplier (worth having, where none are given), each row's by a model fitted on the other folds;
     means, or the worst of them within the radii."""
-    known = []
+    ways = []
     for fold in range(int(fold_N.max()) + 1):
-        plan = _plan(table.at(np.flatnonzero(fold_N != fold)), path)
-        known.append(_known(plan, table.at(np.flatnonzero(fold_N == fold))))
+        plan = known.plan(path, np.flatnonzero(fold_N != fold))
+        ways.append(known.way(plan, np.flatnonzero(fold_N == fold)))
+    together = Way(*(np.concatenate(parts) for parts in zip(*ways, strict=True)))
     rungs = []
-    for multiplier in at or multipliers(np.concatenate([worth_NT for _, _, worth_NT in known])):
-        both = [outcomes(*part, multiplier) for part in known]
-        reward_N, cost_N = (np.concatenate(parts) for parts in zip(*both, strict=True))
+    for multiplier in at or multipliers(together.worth_NT):
+        reward_N, cost_N = outcomes(together, multiplier)
         cost = worst_cost(cost_N, Radius(settings.radius_cost)).value
         rungs.append(Rung(multiplier, cost, worst_reward(reward_N, Radius(settings.radius_reward)).value))
     return rungs
-
-
-def _known(plan: Plan, table: Table) -> tuple[list[Step], Array, Array]:
-    """What `outcomes` needs of a plan on the rows of a table."""
-    found = steps(table, plan.path, plan.weight_U)
-    return found, table.cost_NU[:, list(plan.path)], worth(found, plan.price_T, plan.gain)

@@ -61,8 +61,9 @@ def weigh(seen: Seen, weight_U: Array) -> Evidence:
 def _weigh_ratings(rating_NUR: Array, bought_NU: Bools, weight_U: Array) -> Evidence:
     """A response that some purchase did not rate is judged by those that did."""
     given_NUR = ~np.isnan(rating_NUR)
+    filled_NUR = np.where(given_NUR, rating_NUR, 0.0)
     weight_NR = np.einsum("u,nur->nr", weight_U, given_NUR)
-    sum_NR = np.einsum("u,nur->nr", weight_U, np.nan_to_num(rating_NUR))
+    sum_NR = np.einsum("u,nur->nr", weight_U, filled_NUR)
     mean_NR = np.where(weight_NR > 0, sum_NR / np.maximum(weight_NR, LEVEL), -np.inf)
     order_NR = np.sort(mean_NR, axis=1)
     top_N, next_N = order_NR[:, -1], order_NR[:, -2]
@@ -72,9 +73,8 @@ def _weigh_ratings(rating_NUR: Array, bought_NU: Bools, weight_U: Array) -> Evid
     with np.errstate(invalid="ignore"):
         lead_N = np.where(heard_N & np.isfinite(next_N), top_N - next_N, 0.0) * bought_N
     winner_N = wins_NR.argmax(axis=1)
-    of_winner_NU = np.take_along_axis(np.nan_to_num(rating_NUR), winner_N[:, None, None], axis=2)[:, :, 0]
-    best_NU = np.nan_to_num(rating_NUR).max(axis=2)
-    against_N = ((best_NU - of_winner_NU) * weight_U).sum(axis=1)
+    of_winner_NU = filled_NUR[np.arange(len(winner_N)), :, winner_N]
+    against_N = (filled_NUR.max(axis=2) - of_winner_NU) @ weight_U
     silent_N = (bought_NU & ~given_NUR.any(axis=2)).sum(axis=1)
     return Evidence(np.where(lead_N > LEVEL, lead_N, 0.0), wins_NR, against_N, silent_N)
 
@@ -85,7 +85,7 @@ def fit_weights(table: Table, among: Sequence[int]) -> Array:
     True ratings weigh 1 each.
     """
     weight_U = np.ones(len(table.purchases))
-    if table.rating_NUR is not None and not table.votes:
+    if same_weights(table):
         return weight_U
     arms = sorted({table.purchases[u].arm for u in among})
     of_arm_UK = np.array([[table.purchases[u].arm == arm for arm in arms] for u in among], float)
@@ -102,6 +102,11 @@ def fit_weights(table: Table, among: Sequence[int]) -> Array:
         if purchase.arm in arms:
             weight_U[u] = w_K[arms.index(purchase.arm)]
     return weight_U
+
+
+def same_weights(table: Table) -> bool:
+    """Whether weights are the same whatever rows they are fitted on: true ratings are on one scale already."""
+    return table.rating_NUR is not None and not table.votes
 
 
 def _nonnegative(x_NRK: Array) -> Array:

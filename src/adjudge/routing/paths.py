@@ -12,8 +12,8 @@ import numpy as np
 
 from adjudge.errors import ConfigError
 from adjudge.routing.ambiguity import Array
-from adjudge.routing.evidence import fit_weights, following
-from adjudge.routing.stopping import Step, fit_gain, multipliers, outcomes, steps, worth
+from adjudge.routing.evidence import fit_weights, following, same_weights
+from adjudge.routing.stopping import Step, fit_gain, multipliers, outcomes, steps, way
 from adjudge.routing.table import Table
 
 Path = tuple[int, ...]
@@ -91,9 +91,9 @@ class _Curves:
     def _measure(self, path: Path) -> tuple[Array, Array]:
         weight_U = fit_weights(self.table, path)
         known = steps(self.table, path, weight_U, self._steps.get(path[:-1], ()))
-        if self.table.rating_NUR is not None and not self.table.votes:  # the weights are the same for all paths
+        if same_weights(self.table):
             self._steps[path] = known
         cost_NT = self.table.cost_NU[:, list(path)]
-        worth_NT = worth(known, cost_NT.mean(axis=0), fit_gain(known, self.table.x_ND.shape[1]))
-        both = [outcomes(known, cost_NT, worth_NT, m) for m in multipliers(worth_NT, CURVE)]
+        found = way(known, cost_NT, cost_NT.mean(axis=0), fit_gain(known, self.table.x_ND.shape[1]))
+        both = [outcomes(found, m) for m in multipliers(found.worth_NT, CURVE)]
         return np.array([cost.mean() for _, cost in both]), np.array([reward.mean() for reward, _ in both])

@@ -39,7 +39,8 @@ class Gain(NamedTuple):
 
     def predict(self, f_NF: Array) -> Array:
         """Shape (N,), at least 0."""
-        return np.asarray(np.maximum((f_NF - self.mean_F) / self.scale_F @ self.coef_F + self.intercept, 0.0))
+        slope_F = self.coef_F / self.scale_F
+        return np.asarray(np.maximum(f_NF @ slope_F + (self.intercept - self.mean_F @ slope_F), 0.0))
 
 
 class Step(NamedTuple):
@@ -47,6 +48,18 @@ class Step(NamedTuple):
 
     reward_N: Array
     f_NF: Array
+
+    def at(self, rows: Ints) -> "Step":
+        return Step(self.reward_N[rows], self.f_NF[rows])
+
+
+class Way(NamedTuple):
+    """A path on rows where everything is known: after each purchase the reward of stopping and what is spent, and the
+    greatest multiplier at which the row goes on (`worth`)."""
+
+    reward_NT: Array
+    spent_NT: Array
+    worth_NT: Array
 
 
 def features(seen: Seen, path: Sequence[int], weight_U: Array) -> tuple[Evidence, Array]:
@@ -83,15 +96,18 @@ def fit_gain(known: Sequence[Step], texts: int) -> Gain:
     before = known[:-1] or known
     f_MF = np.concatenate([step.f_NF for step in before])
     target_M = np.concatenate([known[-1].reward_N - step.reward_N for step in before])
-    mean_F, scale_F = f_MF.mean(axis=0), f_MF.std(axis=0)
-    varies_F = scale_F > 1e-9
-    z_MF = (f_MF[:, varies_F] - mean_F[varies_F]) / scale_F[varies_F]
-    penalty_F = np.full(f_MF.shape[1], PENALTY)
-    penalty_F[f_MF.shape[1] - texts :] = TEXT_PENALTY
     intercept = float(target_M.mean())
-    curve_FF = z_MF.T @ z_MF + np.diag(len(before) * penalty_F[varies_F])
-    coef_F = np.zeros(f_MF.shape[1])
-    coef_F[varies_F] = np.linalg.solve(curve_FF, z_MF.T @ (target_M - intercept))
+    mean_F = f_MF.mean(axis=0)
+    f_MF -= mean_F
+    curve_FF = f_MF.T @ f_MF
+    scale_F = np.sqrt(np.diag(curve_FF) / len(f_MF))
+    varies_F = scale_F > 1e-9
+    penalty_F = np.full(len(scale_F), PENALTY)
+    penalty_F[len(scale_F) - texts :] = TEXT_PENALTY
+    scale_V, within = scale_F[varies_F], np.ix_(varies_F, varies_F)
+    curve_VV = curve_FF[within] / np.outer(scale_V, scale_V) + np.diag(len(before) * penalty_F[varies_F])
+    coef_F = np.zeros(len(scale_F))
+    coef_F[varies_F] = np.linalg.solve(curve_VV, (target_M - intercept) @ f_MF[:, varies_F] / scale_V)
     return Gain(mean_F, np.where(varies_F, scale_F, 1.0), coef_F, intercept)
 
 
@@ -103,12 +119,17 @@ def worth(known: Sequence[Step], price_T: Array, gain: Gain) -> Array:
     return np.minimum.accumulate(gain_NT / np.maximum(price_T[1:], 1e-12), axis=1)
 
 
-def outcomes(known: Sequence[Step], cost_NT: Array, worth_NT: Array, multiplier: float) -> tuple[Array, Array]:
-    """(reward_N, cost_N) of the policy at a multiplier, on rows where everything is known."""
-    last_N: Ints = (worth_NT > multiplier).sum(axis=1)
+def way(known: Sequence[Step], cost_NT: Array, price_T: Array, gain: Gain) -> Way:
+    """The path under a model of the gain. cost_NT: of each purchase on each row; price_T: what it is taken to cost."""
     reward_NT = np.stack([step.reward_N for step in known], axis=1)
+    return Way(reward_NT, np.cumsum(cost_NT, axis=1), worth(known, price_T, gain))
+
+
+def outcomes(path: Way, multiplier: float) -> tuple[Array, Array]:
+    """(reward_N, cost_N) of the policy at a multiplier."""
+    last_N: Ints = (path.worth_NT > multiplier).sum(axis=1)
     rows = np.arange(len(last_N))
-    return reward_NT[rows, last_N], np.cumsum(cost_NT, axis=1)[rows, last_N]
+    return path.reward_NT[rows, last_N], path.spent_NT[rows, last_N]
 
 
 def multipliers(worth_NT: Array, count: int = 24) -> list[float]:
