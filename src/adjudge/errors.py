@@ -6,6 +6,7 @@
     ├── StoreError      the store cannot be opened, read or written
     ├── BudgetError     a budget that nothing can meet
     ├── MissingExtra    an optional part is not installed; names the install command
+    ├── RewardError     rewards that nothing can be learned from; training stops
     └── BackendError    one call to a model server
         ├── RateLimited     429, or the server asked for time; may be tried again
         ├── Unavailable     5xx, timeout, connection cut or refused; may be tried again
@@ -49,6 +50,10 @@ class BudgetError(AdjudgeError):
 class MissingExtra(AdjudgeError):
     def __init__(self, what: str, install: str) -> None:
         super().__init__(f"{what} is not installed; run: {install}")
+
+
+class RewardError(AdjudgeError):
+    pass
 
 
 class BackendError(AdjudgeError):

@@ -146,8 +146,8 @@ def _problem(pair: Pair, arm: Arm) -> str | None:
             f"arm {arm.name!r} compares two responses and this is a best-of-{len(pair.responses)} instance; "
             "use a pointwise arm, or read the file as pairs (--as-pairs)"
         )
-    if len(pair.responses) < 2 or pair.gold is None:
-        return "a best-of-n instance needs two responses or more, and a gold side"
+    if pair.gold is None:  # a lone response may be rated; files of pairs hold none (pairs/own.py)
+        return "a best-of-n instance needs a gold side"
     if not isinstance(pair.gold_index, int) or not 0 <= pair.gold_index < len(pair.responses):
         return (
             "the right response of this best-of-n instance is not known, so its sides A and B have no meaning; "

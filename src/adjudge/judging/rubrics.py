@@ -2,20 +2,29 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import msgspec
 
-from adjudge.judging.ledger import Ledger
 from adjudge.judging.reading import read_rubric
 from adjudge.types import Reply, Usage
 
 _FREE = Usage()
 
 
+class Shelf(Protocol):
+    """Where rubrics are kept: the Ledger of a run, or a memory."""
+
+    async def rubric(self, key: str) -> str | None: ...
+    async def keep_rubric(self, key: str, text: str) -> str:
+        """The text that is kept under this key: the first one that came."""
+        ...
+
+
 class Rubrics:
     """Answers to rubric questions: kept ones from the store, new ones bought once however many ask at the same time."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Shelf) -> None:
         self._ledger = ledger
         self._being_written: dict[str, asyncio.Future[Reply]] = {}
 
