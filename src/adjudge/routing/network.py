@@ -26,6 +26,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from scipy.special import entr
+from threadpoolctl import threadpool_limits
 
 from adjudge.errors import ConfigError
 from adjudge.routing import ridge
@@ -168,8 +169,9 @@ def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Network
     order = np.argsort(table.arms)
     reward_IK, cost_IK = sample.reward_IK[:, order], cost_IK[:, order] / unit
     trained = [_always(int(cost_IK.mean(axis=0).argmin()), z_ID, reward_IK[held], cost_IK[held])]
-    for budget in budgets:
-        trained.append(train(z_ID, reward_IK, cost_IK, budget / unit, held, schedule, settings.temperatures(), seed))
+    tau = settings.temperatures()
+    with threadpool_limits(1):  # many small products: more threads only wait for each other
+        trained += [train(z_ID, reward_IK, cost_IK, b / unit, held, schedule, tau, seed) for b in budgets]
     rungs = [_rung(one, z_ID, cost_IK, sample.share_I, unit) for one in trained]
     rising = sorted(range(len(rungs)), key=lambda k: (rungs[k].cost, rungs[k].reward))
     return NetworkRouter(
