@@ -13,7 +13,7 @@ from adjudge.files import lines
 
 
 class Rollout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`proxy`: the reward of the judge that trains, in its own unit, None where it gave no verdict; `gold`: 0 to 9 where
+    """`proxy`: the training judge's reward, in its own unit, None where it gave no verdict; `gold`: 0 to 9 where
     gold judged it. `group`: equal for the rollouts of one prompt in one step. `start_nll`, `policy_nll`: negative
     log-likelihood of the response, in nats, under the policy at the start and now, where known."""
 

@@ -1,0 +1,78 @@
+"""The plain texts that the small models of the controlled world read and write, one form for each task.
+
+    Brief: Mention the tea. Write 2 sentences.
+    Response: I saw a tea. My hat is new.
+    Reason: I saw a tea 1 . 1 fine 0 My hat 2 is new . 2 fine 0 | mention tea 1 yes 1 | ... | 2 of 2 less 0
+    Score: 9
+
+A judge is asked by the word that ends its prompt: `Score` for the score at once, one of the efforts for a trace first.
+"""
+
+import random
+from typing import Literal
+
+from adjudge.lab import grammar
+from adjudge.lab.grammar import NOUNS
+from adjudge.lab.program_gold import NONE, Checked, trace
+from adjudge.lab.scoring import TOP
+from adjudge.lab.world import Brief
+
+Mode = Literal["direct", "low", "medium", "high"]
+ASKS: dict[Mode, str] = {"direct": "Score:", "low": "Glance:", "medium": "Check:", "high": "Reason:"}
+SCORE = "\nScore:"
+FINDINGS = 14
+
+
+def policy_prompt(brief: str) -> str:
+    return f"Brief: {brief}\nResponse:"
+
+
+def judge_prompt(brief: str, response: str, mode: Mode, rubric: str = "") -> str:
+    guide = f"\nRubric: {rubric}" if rubric else ""
+    return f"Brief: {brief}\nResponse: {response}{guide}\n{ASKS[mode]}"
+
+
+def judge_completion(reasoning: str, score: int, mode: Mode) -> str:
+    """What a judge of this mode writes; it ends with the score.
+
+    >>> judge_completion("| 2 of 2 less 0", 9, "low")
+    ' | 2 of 2 less 0\\nScore: 9'
+    """
+    return f" {score}" if mode == "direct" else f" {reasoning}{SCORE} {score}"
+
+
+def read_score(completion: str, mode: Mode) -> int | None:
+    """The score that ends a judge's completion; None where there is none, or more than one.
+
+    >>> read_score(" | 2 of 2 less 0\\nScore: 9", "low"), read_score(" 12", "direct")
+    (9, None)
+    """
+    _, mark, tail = ("", SCORE, completion) if mode == "direct" else completion.partition(SCORE)
+    said = tail.strip()
+    return (
+        int(said) if mark and SCORE not in tail and said.isdecimal() and int(said) <= TOP and said.isascii() else None
+    )
+
+
+def rubric(brief: Brief) -> str:
+    """The brief's checks in the words of a trace: what gold would look for, written before any response."""
+    parts = [" ".join([r.kind, *r.words, *([str(r.number)] if r.number else [])]) for r in brief.requirements]
+    return f"{len(parts)} checks: {', '.join(parts)}"
+
+
+def search_prompt(response: str) -> str:
+    """The auxiliary task: which sentence has a word first, or none. It has its own word, so that a judge who is asked
+    to reason does not wander into it."""
+    return f"Response: {response}\nFind:"
+
+
+def search_completion(checked: Checked, rng: random.Random) -> str:
+    """The response again as in a trace, and look-ups of words, half of them in it."""
+    copied = trace(checked, "high").partition(" | ")[0]
+    first: dict[str, int] = {}
+    for number, sentence in enumerate(checked.text.sentences, start=1):
+        for word in sentence.marked:
+            first.setdefault(word, min(number, TOP))
+    there = [word for word in first if grammar.is_marked(word)]
+    asked = [rng.choice(there) if there and rng.random() < 0.5 else rng.choice(NOUNS) for _ in range(FINDINGS)]
+    return " " + " ".join([copied, *(f"| {word} {first.get(word, NONE)}" for word in asked)])
