@@ -48,31 +48,42 @@ def backward(layers: Layers, outputs: list[Array], slope_BK: Array) -> Layers:
     found: Layers = []
     slope = slope_BK
     for k in reversed(range(len(layers))):
-        found.append((outputs[k].T @ slope, slope.sum(axis=0)))
+        # one row: an outer product, which a general one takes six times as long for
+        found.append((outputs[k].T * slope if len(slope) == 1 else outputs[k].T @ slope, slope.sum(axis=0)))
         if k:
             slope = (slope @ layers[k][0].T) * (outputs[k] > 0)
     return found[::-1]
 
 
 class AdamW:
-    """Decoupled weight decay (arXiv 1711.05101), on all weights and biases as PyTorch's does by default."""
+    """Decoupled weight decay (arXiv 1711.05101), on all weights and biases as PyTorch's does by default.
+
+    All layers lie in one array, where a step is a dozen passes. The moments m and v are kept as m / (1 - beta_1) and
+    v / (1 - beta_2), which saves three of them.
+    """
 
     def __init__(self, layers: Layers, rate: float) -> None:
         self.rate, self.count = rate, 0
-        self.moments = [[(np.zeros_like(a), np.zeros_like(a)) for a in layer] for layer in layers]
-        self.rooms = [[(np.empty_like(a), np.empty_like(a)) for a in layer] for layer in layers]  # no new arrays a step
+        self.ends = np.cumsum([a.size for layer in layers for a in layer])
+        self.moments = np.zeros((2, self.ends[-1]), layers[0][0].dtype)
+        self.rooms = np.empty_like(self.moments)  # no new arrays a step
 
     def step(self, layers: Layers, slopes: Layers) -> None:
         """Change the layers in place."""
         self.count += 1
+        (m, v), (g, x) = self.moments, self.rooms
+        np.concatenate([slope.ravel() for layer in slopes for slope in layer], out=g)
         first, second = (1 - b**self.count for b in BETAS)
-        for layer, slope, moments, rooms in zip(layers, slopes, self.moments, self.rooms, strict=True):
-            for a, g, (m, v), (x, y) in zip(layer, slope, moments, rooms, strict=True):
-                m *= BETAS[0]
-                m += np.multiply(g, 1 - BETAS[0], out=x)
-                v *= BETAS[1]
-                v += np.multiply(np.multiply(g, g, out=x), 1 - BETAS[1], out=x)
-                np.sqrt(np.multiply(v, 1 / second, out=x), out=x)
-                x += EPSILON
-                a *= 1 - self.rate * DECAY
-                a -= np.divide(np.multiply(m, self.rate / first, out=y), x, out=y)
+        root = float(np.sqrt((1 - BETAS[1]) / second))
+        m *= BETAS[0]
+        m += g
+        v *= BETAS[1]
+        v += np.multiply(g, g, out=x)
+        np.sqrt(v, out=x)
+        x += EPSILON / root
+        np.divide(m, x, out=x)
+        x *= self.rate * (1 - BETAS[0]) / first / root
+        arrays = [a for layer in layers for a in layer]
+        for a, change in zip(arrays, np.split(x, self.ends[:-1]), strict=True):
+            a *= 1 - self.rate * DECAY
+            a -= change.reshape(a.shape)
