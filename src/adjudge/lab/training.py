@@ -1,0 +1,193 @@
+"""Training with TRL, the way every stage of the lab does it: seeded, restartable, with its figures in a file.
+
+    fine_tune   supervised: completions given, loss on them alone
+    reinforce   GRPO: prompts given, completions sampled, rewards from a function
+
+Both save checkpoints and go on from the last one that is whole; a run that was killed ends with the same weights as one
+that was not. Figures go to `figures.jsonl` in the stage's folder, and to TensorBoard beside it.
+
+What arXiv 2603.12246 does: SFT at 1e-5, linear with 3 % warm-up, batch 128; GRPO at 1e-6, eight rollouts, no KL
+penalty, clip 0.2 / 0.3. All of it is a setting here; small models want larger rates.
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState
+from transformers.trainer_utils import get_last_checkpoint
+from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+
+Reward = Callable[..., Any]  # TRL's: f(prompts, completions, **columns) -> list[float | None], or a coroutine of it
+
+
+class FineTuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`batch`: examples a step; `warmup`: share of the steps; `decay`: of weights."""
+
+    rate: float = 1e-5
+    batch: int = 128
+    epochs: float = 1.0
+    warmup: float = 0.03
+    schedule: str = "linear"
+    decay: float = 0.0
+    save_steps: int = 200
+    max_tokens: int = 512
+
+
+class Reinforcing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`prompts` a step, `group` rollouts each; `kl`: weight of the distance from the start; `max_tokens` a rollout."""
+
+    rate: float = 1e-6
+    steps: int = 100
+    prompts: int = 8
+    group: int = 8
+    temperature: float = 1.0
+    kl: float = 0.0
+    clip: float = 0.2
+    clip_high: float = 0.3
+    max_tokens: int = 64
+    save_steps: int = 20
+
+
+Tell = Callable[[int, int], None]
+
+
+class Figures(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """Writes what the trainer logs, one JSON object a line, and tells how far it is.
+
+    Lines past the checkpoint that a run goes on from are dropped, so that each step stands once.
+    """
+
+    def __init__(self, path: Path, tell: Tell) -> None:
+        self.path, self.tell = path, tell
+
+    def on_train_begin(self, _args: Any, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
+        kept = self.path.read_text().splitlines() if self.path.exists() and state.global_step else []
+        kept = [line for line in kept if json.loads(line)["step"] <= state.global_step]
+        self.path.write_text("".join(line + "\n" for line in kept))
+
+    def on_log(
+        self, _args: Any, state: TrainerState, _control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        with open(self.path, "a") as file:
+            file.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
+
+    def on_step_end(self, _args: Any, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
+        self.tell(state.global_step, state.max_steps)
+
+
+def fine_tune(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[tuple[str, str]],
+    settings: FineTuning,
+    folder: Path,
+    *,
+    seed: int,
+    tell: Tell = lambda _step, _steps: None,
+) -> dict[str, float]:
+    """Train on (prompt, completion) texts and save model and tokenizer in `folder`. Returns the last figures."""
+    data = Dataset.from_dict({"prompt": [p for p, _ in examples], "completion": [c for _, c in examples]})
+    steps = max(1, round(settings.epochs * len(examples) / settings.batch))
+    config = SFTConfig(
+        **_common(folder, seed),
+        per_device_train_batch_size=settings.batch,
+        learning_rate=settings.rate,
+        num_train_epochs=settings.epochs,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=round(settings.warmup * steps),
+        weight_decay=settings.decay,
+        max_length=settings.max_tokens,
+        logging_steps=max(1, steps // 50),
+        save_steps=settings.save_steps,
+    )
+    trainer = SFTTrainer(
+        model=model,
+        args=config,
+        train_dataset=data,
+        processing_class=tokenizer,
+        callbacks=[Figures(folder / "figures.jsonl", tell)],
+    )
+    return _run(trainer, tokenizer, folder)
+
+
+def reinforce(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: Sequence[dict[str, Any]],
+    reward: Reward,
+    settings: Reinforcing,
+    folder: Path,
+    *,
+    seed: int,
+    callbacks: Sequence[TrainerCallback] = (),
+    tell: Tell = lambda _step, _steps: None,
+) -> dict[str, float]:
+    """GRPO on rows with a `prompt` each; other columns reach the reward. Saves model and tokenizer in `folder`.
+
+    The model must come from a folder where `kl` is not 0: TRL reads the start policy from there again.
+    """
+    config = GRPOConfig(
+        **_common(folder, seed),
+        per_device_train_batch_size=settings.prompts * settings.group,
+        num_generations=settings.group,
+        max_steps=settings.steps,
+        learning_rate=settings.rate,
+        lr_scheduler_type="constant",
+        temperature=settings.temperature,
+        beta=settings.kl,
+        epsilon=settings.clip,
+        epsilon_high=settings.clip_high,
+        max_completion_length=settings.max_tokens,
+        logging_steps=1,
+        save_steps=settings.save_steps,
+    )
+    trainer = GRPOTrainer(
+        model=model,
+        args=config,
+        train_dataset=Dataset.from_list(list(data)),
+        reward_funcs=reward,
+        processing_class=tokenizer,
+        callbacks=[Figures(folder / "figures.jsonl", tell), *callbacks],
+    )
+    return _run(trainer, tokenizer, folder)
+
+
+def _common(folder: Path, seed: int) -> dict[str, Any]:
+    cpu = not torch.cuda.is_available()
+    return {
+        "output_dir": str(folder / "checkpoints"),
+        "seed": seed,
+        "data_seed": seed,
+        "use_cpu": cpu,
+        "bf16": not cpu,
+        "gradient_checkpointing": False,
+        "save_strategy": "steps",
+        "save_total_limit": 2,
+        "report_to": ["tensorboard"],
+        "disable_tqdm": True,
+    }
+
+
+def _run(trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> dict[str, float]:
+    """Train from the last checkpoint, or from the start, and save what comes out."""
+    done = trainer.train(resume_from_checkpoint=get_last_checkpoint(trainer.args.output_dir))
+    trainer.model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return {name: float(value) for name, value in done.metrics.items()}
+
+
+def quiet() -> None:
+    """Keep what these libraries say about themselves off the terminal; errors are raised all the same."""
+    from datasets.utils.logging import disable_progress_bar
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|trl")
