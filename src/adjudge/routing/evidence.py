@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import softmax
 
 from adjudge.routing.ambiguity import Array
+from adjudge.routing.mlp import softmax
 from adjudge.routing.table import Bools, Ints, Purchase, Seen, Table
 
 SHRINK = 3.0  # strength of the pull towards equal weights, in units of squared log-odds
@@ -48,13 +48,14 @@ def weigh(seen: Seen, weight_U: Array) -> Evidence:
     """The purchases made, added up."""
     if seen.rating_NUR is not None:
         return _weigh_ratings(seen.rating_NUR, seen.bought_NU, weight_U)
-    worth_NU = np.nan_to_num(seen.said_NU) * weight_U
-    heard_N = np.asarray((seen.bought_NU & ~np.isnan(seen.said_NU)).any(axis=1))
+    silent_NU = np.isnan(seen.said_NU)
+    worth_NU = np.where(silent_NU, 0.0, seen.said_NU) * weight_U
+    heard_N = np.asarray((seen.bought_NU & ~silent_NU).any(axis=1))
     sum_N = worth_NU.sum(axis=1)
     lead_N = np.abs(sum_N)
     wins_NR = np.stack([sum_N >= -LEVEL, sum_N <= LEVEL], axis=1) & heard_N[:, None]
     against_N = (np.abs(worth_NU).sum(axis=1) - lead_N) / 2
-    silent_N = (seen.bought_NU & np.isnan(seen.said_NU)).sum(axis=1)
+    silent_N = (seen.bought_NU & silent_NU).sum(axis=1)
     return Evidence(np.where(lead_N > LEVEL, lead_N, 0.0), wins_NR, against_N, silent_N)
 
 
@@ -116,11 +117,13 @@ def _nonnegative(x_NRK: Array) -> Array:
     is strictly convex and has a handful of unknowns; a general solver takes ten times as long.
     """
     w_K = np.ones(x_NRK.shape[2])
+    x_MK = x_NRK.reshape(-1, len(w_K))
     for _ in range(NEWTON_STEPS):
-        p_NR = softmax(x_NRK @ w_K, axis=1)
-        mean_NK = np.einsum("nr,nrk->nk", p_NR, x_NRK)
+        p_NR = softmax((x_MK @ w_K).reshape(x_NRK.shape[:2]))
+        px_MK = p_NR.reshape(-1, 1) * x_MK
+        mean_NK = px_MK.reshape(x_NRK.shape).sum(axis=1)
         slope_K = mean_NK.sum(axis=0) + 2 * SHRINK * (w_K - 1)
-        curve_KK = np.einsum("nr,nrk,nrl->kl", p_NR, x_NRK, x_NRK, optimize=True) - mean_NK.T @ mean_NK
+        curve_KK = px_MK.T @ x_MK - mean_NK.T @ mean_NK
         free_K = (w_K > 0) | (slope_K < 0)
         change_K = np.zeros_like(w_K)
         within = np.ix_(free_K, free_K)
