@@ -1,5 +1,6 @@
 """The statistics, each against another library, a published example, a hand count, or its own promise of coverage."""
 
+import krippendorff
 import numpy as np
 import pytest
 from hypothesis import given
@@ -202,3 +203,14 @@ def test_alpha_is_not_made_up_where_it_has_no_meaning():
 def test_a_mean_leaves_out_what_is_not_known():
     assert metrics.mean(np.array([1.0, np.nan, 3.0])) == 2.0
     assert metrics.mean(np.array([np.nan])) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=40))
+def test_interval_alpha_is_krippendorffs(ratings):
+    x_N, y_N = np.array(ratings, dtype=float).T
+    ours = metrics.interval_alpha(x_N, y_N)
+    if len({*x_N, *y_N}) < 2:
+        assert ours is None
+    else:
+        theirs = krippendorff.alpha(reliability_data=np.stack([x_N, y_N]), level_of_measurement="interval")
+        assert ours == pytest.approx(theirs, abs=1e-9)

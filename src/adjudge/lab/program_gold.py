@@ -54,7 +54,9 @@ def check(brief: Brief, response: str) -> Checked:
 
 
 def score_of(met: int, asked: int, faults: int) -> int:
-    """>>> score_of(met=3, asked=4, faults=1)
+    """The score, 0 to 9.
+
+    >>> score_of(met=3, asked=4, faults=1)
     6
     """
     return max(0, int(TOP * met / asked + 0.5) - min(3, faults))

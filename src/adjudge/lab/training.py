@@ -5,9 +5,6 @@
 
 Both save checkpoints and go on from the last one that is whole; a run that was killed ends with the same weights as one
 that was not. Figures go to `figures.jsonl` in the stage's folder, and to TensorBoard beside it.
-
-What arXiv 2603.12246 does: SFT at 1e-5, linear with 3 % warm-up, batch 128; GRPO at 1e-6, eight rollouts, no KL
-penalty, clip 0.2 / 0.3. All of it is a setting here; small models want larger rates.
 """
 
 import json
@@ -16,42 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
+from adjudge.lab.preset import FineTuning, Reinforcing
+
 Reward = Callable[..., Any]  # TRL's: f(prompts, completions, **columns) -> list[float | None], or a coroutine of it
-
-
-class FineTuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`batch`: examples a step; `warmup`: share of the steps; `decay`: of weights."""
-
-    rate: float = 1e-5
-    batch: int = 128
-    epochs: float = 1.0
-    warmup: float = 0.03
-    schedule: str = "linear"
-    decay: float = 0.0
-    save_steps: int = 200
-    max_tokens: int = 512
-
-
-class Reinforcing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`prompts` a step, `group` rollouts each; `kl`: weight of the distance from the start; `max_tokens` a rollout."""
-
-    rate: float = 1e-6
-    steps: int = 100
-    prompts: int = 8
-    group: int = 8
-    temperature: float = 1.0
-    kl: float = 0.0
-    clip: float = 0.2
-    clip_high: float = 0.3
-    max_tokens: int = 64
-    save_steps: int = 20
 
 
 Tell = Callable[[int, int], None]

@@ -60,14 +60,10 @@ def rubric(brief: Brief) -> str:
     return f"{len(parts)} checks: {', '.join(parts)}"
 
 
-def search_prompt(response: str) -> str:
-    """The auxiliary task: which sentence has a word first, or none. It has its own word, so that a judge who is asked
-    to reason does not wander into it."""
-    return f"Response: {response}\nFind:"
-
-
-def search_completion(checked: Checked, rng: random.Random) -> str:
-    """The response again as in a trace, and look-ups of words, half of them in it."""
+def search(checked: Checked, response: str, rng: random.Random) -> tuple[str, str]:
+    """The auxiliary task (prompt, completion): the response again as in a trace, then for each word of a list, half of
+    them in it, which sentence has it first. It ends with a word of its own, so that a judge who is asked to reason does
+    not wander into it."""
     copied = trace(checked, "high").partition(" | ")[0]
     first: dict[str, int] = {}
     for number, sentence in enumerate(checked.text.sentences, start=1):
@@ -75,4 +71,5 @@ def search_completion(checked: Checked, rng: random.Random) -> str:
             first.setdefault(word, min(number, TOP))
     there = [word for word in first if grammar.is_marked(word)]
     asked = [rng.choice(there) if there and rng.random() < 0.5 else rng.choice(NOUNS) for _ in range(FINDINGS)]
-    return " " + " ".join([copied, *(f"| {word} {first.get(word, NONE)}" for word in asked)])
+    completion = " ".join(["", copied, *(f"| {word} {first.get(word, NONE)}" for word in asked)])
+    return f"Words: {' '.join(asked)}\nResponse: {response}\nFind:", completion

@@ -1,0 +1,167 @@
+"""Stages that make judges: the base that all start from, `judge-sft`, `judge-grpo`, and how far each agrees with gold.
+
+GRPO's reward of a judge (arXiv 2603.12246): -1 where no score can be read, else (81 - (said - gold)^2) / 81.
+Departure: at this size there is no model that can think before it is taught, so the base learns the form of each kind
+of judgment from a few labelled items; a judge by RL alone starts from that, as the paper's start from Qwen3.
+"""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from adjudge import metrics
+from adjudge.lab import wording
+from adjudge.lab.labels import EFFORTS, FILES, Label, part_seed, read_labels
+from adjudge.lab.models import new_model, train_tokenizer
+from adjudge.lab.preset import JudgeSpec, Mode, Model, Preset
+from adjudge.lab.program_gold import check, trace
+from adjudge.lab.scoring import TOP, Asked, Score
+from adjudge.lab.torch_judge import TorchJudge
+from adjudge.lab.training import Tell, fine_tune, reinforce
+from adjudge.lab.world import draw_items, parse_brief
+
+WORST = float(TOP**2)  # Mmax of the paper
+
+
+def judge_rewards(said: Sequence[int | None], gold: Sequence[int]) -> list[float]:
+    """GRPO's reward of each judgment.
+
+    >>> judge_rewards([None, 9, 4], [9, 9, 0])
+    [-1.0, 1.0, 0.8024691358024691]
+    """
+    return [-1.0 if s is None else (WORST - (s - g) ** 2) / WORST for s, g in zip(said, gold, strict=True)]
+
+
+def example(label: Label, spec: JudgeSpec) -> tuple[str, str]:
+    """(prompt, completion) that teaches a judge of this kind."""
+    prompt = wording.judge_prompt(label.brief, label.response, spec.mode, label.rubric if spec.rubric else "")
+    return prompt, wording.judge_completion(label.traces.get(spec.mode, ""), label.score, spec.mode)
+
+
+def make_base(model: Model, folder: Path, seed: int, tell: Tell) -> dict[str, float]:
+    """The model that judges and policies start from. See `preset.Model`."""
+    if model.path:
+        tokenizer = AutoTokenizer.from_pretrained(model.path, padding_side="left")
+        base = AutoModelForCausalLM.from_pretrained(model.path)
+        base.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return {"parameters": float(base.num_parameters())}
+    examples = base_examples(model, seed)
+    tokenizer = train_tokenizer(p + c for p, c in examples[:6000])
+    base = new_model(tokenizer, model.width, model.layers, model.heads, seed)
+    figures = fine_tune(base, tokenizer, examples, model.training, folder, seed=seed, tell=tell)
+    return figures | {"parameters": float(base.num_parameters())}
+
+
+def base_examples(model: Model, seed: int) -> list[tuple[str, str]]:
+    """What the base is trained on, shuffled."""
+    rng = random.Random(part_seed(seed, 10))
+    drawn = draw_items(part_seed(seed, 11), model.texts + model.searches + model.forms)
+    found: list[tuple[str, str]] = []
+    for k, (brief, response) in enumerate(drawn):
+        if k < model.texts:
+            found.append((wording.policy_prompt(brief.text()), f" {response}"))
+        elif k < model.texts + model.searches:
+            found.append(wording.search(check(brief, response), response, rng))
+        else:
+            found += _forms(brief.text(), response) * model.form_epochs
+    rng.shuffle(found)
+    return found
+
+
+def _forms(brief: str, response: str) -> list[tuple[str, str]]:
+    """One labelled item in every kind of judgment."""
+    checked = check(parse_brief(brief), response)
+    traces: dict[str, str] = {effort: trace(checked, effort) for effort in EFFORTS}
+    label = Label(id="", brief=brief, response=response, score=checked.score, traces=traces)
+    modes: tuple[Mode, ...] = ("direct", *EFFORTS)
+    return [example(label, JudgeSpec(mode=mode)) for mode in modes]
+
+
+def teach(
+    spec: JudgeSpec, labels: Sequence[Label], start: Path, folder: Path, seed: int, tell: Tell
+) -> dict[str, float]:
+    """Stage `judge-sft`: from `start`, on gold's labels; with its traces unless the judge is direct."""
+    assert spec.sft is not None, "only a judge with sft settings is taught"
+    usable = [label for label in labels if spec.mode == "direct" or spec.mode in label.traces]
+    tokenizer, model = _loaded(start)
+    examples = [example(label, spec) for label in usable]
+    return fine_tune(model, tokenizer, examples, spec.sft, folder, seed=seed, tell=tell)
+
+
+def practise(
+    spec: JudgeSpec, labels: Sequence[Label], start: Path, folder: Path, seed: int, tell: Tell
+) -> dict[str, float]:
+    """Stage `judge-grpo`: from `start`, rewarded for nearness to gold."""
+    assert spec.rl is not None, "only a judge with rl settings practises"
+    tokenizer, model = _loaded(start)
+    rows = [{"prompt": example(label, spec)[0], "gold": label.score} for label in labels]
+
+    def reward(completions: list[str], gold: list[int], **_: Any) -> list[float]:
+        return judge_rewards([wording.read_score(c, spec.mode) for c in completions], gold)
+
+    return reinforce(model, tokenizer, rows, reward, spec.rl, folder, seed=seed, tell=tell)
+
+
+def make_judge(
+    preset: Preset, name: str, labels: Sequence[Label], start: Path, folder: Path, seed: int, tell: Tell
+) -> dict[str, float]:
+    """Both stages, as the preset says; GRPO goes on from what SFT made."""
+    spec = preset.judges[name]
+    figures: dict[str, float] = {}
+    if spec.sft is not None:
+        into = folder if spec.rl is None else folder / "sft"
+        if not (into / "model.safetensors").exists() or spec.rl is None:
+            figures |= {f"sft_{k}": v for k, v in teach(spec, labels, start, into, seed, tell).items()}
+        start = into
+    if spec.rl is not None:
+        figures |= {f"rl_{k}": v for k, v in practise(spec, labels, start, folder, seed, tell).items()}
+    return figures
+
+
+async def agreement(judge: TorchJudge, spec: JudgeSpec, labels: Sequence[Label]) -> dict[str, float]:
+    """How a judge's scores go with gold's on items that it was not trained on.
+
+    `alpha`: Krippendorff's, interval scale, with the 95 % interval of a bootstrap over items; `tokens`: mean output of
+    a judgment; `verdicts`: share of items that got one, the only ones that count elsewhere.
+    """
+    asked = [
+        Asked(id=label.id, prompt=label.brief, response=label.response, rubric=label.rubric if spec.rubric else "")
+        for label in labels
+    ]
+    scores = await judge.score(asked)
+    return agreed(scores, [label.score for label in labels])
+
+
+def agreed(scores: Sequence[Score], gold: Sequence[int], resamples: int = 300) -> dict[str, float]:
+    """See `agreement`."""
+    read = [(s.value, g) for s, g in zip(scores, gold, strict=True) if s.value is not None]
+    tokens = float(np.mean([s.usage.output_tokens for s in scores]))
+    found = {"verdicts": len(read) / len(scores), "tokens": tokens, "items": float(len(scores))}
+    if len(read) < 2:
+        return found
+    said_N, gold_N = np.array(read, dtype=float).T
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(0, len(read), len(read)) for _ in range(resamples)]
+    alphas = [metrics.interval_alpha(said_N[d], gold_N[d]) or 0.0 for d in draws]
+    low, high = np.quantile(alphas, [0.025, 0.975])
+    return found | {
+        "alpha": metrics.interval_alpha(said_N, gold_N) or 0.0,
+        "alpha_low": float(low),
+        "alpha_high": float(high),
+        "correlation": float(np.corrcoef(said_N, gold_N)[0, 1]),
+        "error": float(np.abs(said_N - gold_N).mean()),
+        "bias": float((said_N - gold_N).mean()),
+    }
+
+
+def labelled(folder: Path, part: int) -> list[Label]:
+    return read_labels(folder / FILES[part])
+
+
+def _loaded(folder: Path) -> tuple[Any, Any]:
+    return AutoTokenizer.from_pretrained(folder, padding_side="left"), AutoModelForCausalLM.from_pretrained(folder)

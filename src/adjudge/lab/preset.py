@@ -1,0 +1,173 @@
+"""A study as a value: presets/*.toml, or a file of the same form.
+
+A study trains judges on what gold says, trains policies against the judges, and audits both. Judges and policies start
+from one base model. Unknown keys are refused with the nearest known one.
+"""
+
+import difflib
+import re
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from adjudge.errors import ConfigError
+from adjudge.types import digest
+
+Mode = Literal["direct", "low", "medium", "high"]
+
+
+class FineTuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Supervised training. `batch`: examples a step; `warmup`: share of the steps; `decay`: of weights.
+
+    What arXiv 2603.12246 does is the default: 1e-5, linear with 3 % warm-up, batch 128.
+    """
+
+    rate: float = 1e-5
+    batch: int = 128
+    epochs: float = 1.0
+    warmup: float = 0.03
+    schedule: str = "linear"
+    decay: float = 0.0
+    save_steps: int = 200
+    max_tokens: int = 512
+
+
+class Reinforcing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """GRPO. `prompts` a step, `group` rollouts each; `kl`: weight of the distance from the start.
+
+    What arXiv 2603.12246 does is the default but for size: 1e-6, eight rollouts, no KL penalty, clip 0.2 and 0.3.
+    """
+
+    rate: float = 1e-6
+    steps: int = 100
+    prompts: int = 8
+    group: int = 8
+    temperature: float = 1.0
+    kl: float = 0.0
+    clip: float = 0.2
+    clip_high: float = 0.3
+    max_tokens: int = 64
+    save_steps: int = 20
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sizes of what is drawn: items judged by gold for the judges, briefs for the policies."""
+
+    train: int
+    test: int = 500
+    briefs: int = 4000
+    held: int = 200
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base. `path`: a pretrained model; without one a Llama of this size is trained on the world: its language
+    (`texts`: responses to briefs), finding a word in a text (`searches`), and the form of each kind of judgment from a
+    few labelled items (`forms`, repeated `form_epochs` times)."""
+
+    path: str = ""
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    texts: int = 0
+    searches: int = 0
+    forms: int = 0
+    form_epochs: int = 1
+    training: FineTuning = FineTuning()
+
+
+class JudgeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one judge is made. `mode`: what it writes before the score. `start`: another judge whose weights it starts
+    from; the base without. `sft`: supervised on gold's labels, with its traces unless direct. `rl`: GRPO on
+    -1 or (81 - (said - gold)^2) / 81. `rubric`: it reads gold's checks for the brief."""
+
+    mode: Mode
+    start: str = ""
+    sft: FineTuning | None = None
+    rl: Reinforcing | None = None
+    rubric: bool = False
+
+
+class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A policy trained against `judge` (a judge's name, or "gold"). `pairwise`: its reward is the share of the group's
+    other responses that it beats by the judge's scores."""
+
+    judge: str
+    rl: Reinforcing
+    pairwise: bool = False
+
+
+class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Gold judges `sample` rollouts every `every` steps; `stop`: end a run at the alarm."""
+
+    every: int = 5
+    sample: int = 32
+    stop: bool = False
+
+
+class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    about: str
+    seeds: tuple[int, ...]
+    world: World
+    model: Model
+    judges: dict[str, JudgeSpec]
+    policies: dict[str, PolicySpec]
+    audit: Audit = Audit()
+    judge_tokens: int = 220
+
+    def ordered_judges(self) -> list[str]:
+        """Names, each after the judge that it starts from."""
+        found: list[str] = []
+        while len(found) < len(self.judges):
+            ready = [n for n, j in self.judges.items() if n not in found and j.start in ("", *found)]
+            if not ready:
+                raise ConfigError(f"preset {self.name}: judges {sorted(set(self.judges) - set(found))} have no start")
+            found += ready
+        return found
+
+    def key(self, *parts: object) -> str:
+        """Changes with whatever the named parts are made of."""
+        return digest(self.world, self.model, *parts)
+
+
+def names() -> list[str]:
+    """The presets that come with the package."""
+    return sorted(p.name.removesuffix(".toml") for p in _folder().iterdir() if p.name.endswith(".toml"))
+
+
+def load(name: str) -> Preset:
+    """A preset by its name, or the path of a TOML file. Raises ConfigError."""
+    path = Path(name) if name.endswith(".toml") else None
+    if path is None and name not in names():
+        raise ConfigError(f"no preset {name!r}; known: {', '.join(names())}, or the path of a .toml file")
+    try:
+        text = path.read_text() if path else (_folder() / f"{name}.toml").read_text()
+        raw = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{name}: cannot be read: {error}") from None
+    preset = _convert(raw, name)
+    for policy, spec in preset.policies.items():
+        if spec.judge != "gold" and spec.judge not in preset.judges:
+            raise ConfigError(f"{name}: policies.{policy}: no judge {spec.judge!r}; known: {', '.join(preset.judges)}")
+    preset.ordered_judges()
+    return preset
+
+
+_PARTS: tuple[type[msgspec.Struct], ...] = (Preset, World, Model, JudgeSpec, PolicySpec, Audit, FineTuning, Reinforcing)
+
+
+def _convert(raw: dict[str, Any], name: str) -> Preset:
+    try:
+        return msgspec.convert(raw, Preset)
+    except msgspec.ValidationError as error:
+        unknown = re.search(r"unknown field `([^`]*)`", str(error))
+        fields = [f for part in _PARTS for f in part.__struct_fields__]
+        close = difflib.get_close_matches(unknown[1], fields, n=1) if unknown else []
+        raise ConfigError(f"{name}: {error}{f'; did you mean {close[0]!r}?' if close else ''}") from None
+
+
+def _folder() -> Any:
+    return resources.files("adjudge.lab") / "presets"
