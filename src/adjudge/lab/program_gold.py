@@ -1,6 +1,8 @@
 """Gold of the controlled world: a program that checks each requirement, and writes down how.
 
-    score = max(0, round(9 x met / asked) - min(3, faults)),  faults: malformed, repeated and filling sentences
+    score = max(0, round(9 x met / asked) - min(5, faults))
+
+A sentence that is repeated or only fills is a fault, a malformed one is one for each ten words begun.
 
 It is right by definition. Its trace is what a reasoning judge is taught: the response again, each noun followed by the
 number of the sentence that has it first, each sentence by its number and the faults so far; then every check with what
@@ -12,12 +14,13 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from adjudge.lab import grammar
-from adjudge.lab.grammar import PLEASE, THANKS, Text
+from adjudge.lab.grammar import PLEASE, THANKS, Sentence, Text
 from adjudge.lab.scoring import TOP, Asked, Score
 from adjudge.lab.world import Brief, Requirement, parse_brief
 
 Effort = Literal["low", "medium", "high"]
 NONE = "none"
+MOST_FAULTS = 5
 
 
 class Finding(NamedTuple):
@@ -38,7 +41,7 @@ class Checked(NamedTuple):
 
     @property
     def faults(self) -> int:
-        return sum(s.malformed or s.filler or twin for s, twin in zip(self.text.sentences, self.repeated, strict=True))
+        return sum(faults_of(s, twin) for s, twin in zip(self.text.sentences, self.repeated, strict=True))
 
 
 def check(brief: Brief, response: str) -> Checked:
@@ -53,13 +56,19 @@ def check(brief: Brief, response: str) -> Checked:
     return checked._replace(score=max(0, score_of(met, len(findings), checked.faults)))
 
 
+def faults_of(sentence: Sentence, repeated: bool) -> int:
+    if sentence.malformed:
+        return 1 + len(sentence.text.split()) // 10
+    return int(sentence.filler or repeated)
+
+
 def score_of(met: int, asked: int, faults: int) -> int:
     """The score, 0 to 9.
 
     >>> score_of(met=3, asked=4, faults=1)
     6
     """
-    return max(0, int(TOP * met / asked + 0.5) - min(3, faults))
+    return max(0, int(TOP * met / asked + 0.5) - min(MOST_FAULTS, faults))
 
 
 def _places(text: Text) -> tuple[dict[str, int], dict[str, int]]:
@@ -115,7 +124,7 @@ def trace(checked: Checked, effort: Effort) -> str:
         words = words or (str(finding.requirement.number) if kind == "count" else "")
         found = "" if effort == "low" else f" {finding.found}"
         parts.append(f"| {kind}{' ' if words else ''}{words}{found} {'yes' if finding.met else 'no'} {met}")
-    parts.append(f"| {met} of {len(checked.findings)} less {min(3, checked.faults)}")
+    parts.append(f"| {met} of {len(checked.findings)} less {min(MOST_FAULTS, checked.faults)}")
     return " ".join(parts)
 
 
@@ -133,9 +142,9 @@ def _copy(text: Text, repeated: Sequence[bool]) -> Iterator[str]:
                 yield f"{min(first[bare], TOP)} again" if bare in first else str(min(number, TOP))
                 first.setdefault(bare, number)
         end = sentence.text[-1] if sentence.text[-1] in ".?!" else "."
-        verdict = "twin" if twin else "filler" if sentence.filler else "bad" if sentence.malformed else "fine"
-        faults += verdict != "fine"
-        yield f"{end} {min(number, TOP)} {verdict} {min(faults, 3)}"
+        verdict = "bad" if sentence.malformed else "twin" if twin else "filler" if sentence.filler else "fine"
+        faults += faults_of(sentence, twin)
+        yield f"{end} {min(number, TOP)} {verdict} {min(faults, MOST_FAULTS)}"
 
 
 @dataclass(frozen=True, slots=True)
