@@ -43,6 +43,11 @@ class Metered(Protocol):
     def evaluator(self) -> str: ...
 
     @property
+    def priced(self) -> bool:
+        """Whether the price of all that it may ask is known."""
+        ...
+
+    @property
     def definitions(self) -> dict[str, tuple[str, str]]:
         """arm key -> (arm's name, its definition as JSON), as `Store.begin_run` takes them."""
         ...

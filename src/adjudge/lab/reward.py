@@ -70,8 +70,7 @@ class JudgeReward:
     def __init__(self, judge: Judge, settings: RewardSettings | None = None, *, store: Store | None = None) -> None:
         self.judge = judge
         self.settings = settings or RewardSettings()
-        if not isinstance(judge, Metered) and (self.settings.cap_output_tokens, self.settings.cap_usd) != (None, None):
-            raise ConfigError(f"judge {judge.name} cannot say what a judgment may cost; set cap_judgments alone")
+        _check_caps(judge, self.settings)
         self.unit = judge.unit if isinstance(judge, Portioned) else "all"
         self._journal = None if store is None else Journal(store, judge)
         self._places = asyncio.Semaphore(self.settings.concurrency)
@@ -276,6 +275,14 @@ class JudgeReward:
                 f"judge {self.judge.name} gave no verdict on any of the last {self._silence.asked:,} rollouts "
                 f"({self._silence.silence()}){f'; the first failure says: {error}' if error else ''}"
             )
+
+
+def _check_caps(judge: Judge, settings: RewardSettings) -> None:
+    if isinstance(judge, Metered):
+        if settings.cap_usd is not None and not judge.priced:
+            raise ConfigError(f"cap_usd needs prices: give every arm that judge {judge.name} asks a price")
+    elif (settings.cap_output_tokens, settings.cap_usd) != (None, None):
+        raise ConfigError(f"judge {judge.name} cannot say what a judgment may cost; set cap_judgments alone")
 
 
 def _again(score: Score) -> Score:
