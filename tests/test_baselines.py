@@ -127,6 +127,13 @@ def test_the_oracle_refuses_a_budget_that_the_cheapest_choices_pass():
         oracle.ceiling(SIGNED, SIGNED.arm_costs().min(axis=1).mean() * 0.99)
 
 
+def test_the_oracle_at_the_lowest_budget_takes_the_cheapest_choices():
+    """Rounding may put the budget a hair below what they cost."""
+    cheapest = SIGNED.arm_costs().reshape(-1, 2, len(SIGNED.arms)).mean(axis=1).min(axis=1).mean()
+    for budget in cheapest * (1 + np.array([-2, -1, 0, 1]) * 1e-16):
+        assert oracle.ceiling(SIGNED, budget).cost_N.mean() == pytest.approx(cheapest, rel=1e-12)
+
+
 # static
 
 

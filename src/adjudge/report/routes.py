@@ -11,6 +11,7 @@ from typing import Any
 from adjudge.metrics import Estimate
 from adjudge.report import text as t
 from adjudge.report.curves import Curve, Stop, draw
+from adjudge.report.domains import LEFT_OUT, by_domain
 from adjudge.report.figure import Figure, Table, both
 from adjudge.report.page import Made, Section, write_sections
 from adjudge.routing.registry import ALWAYS, DEFAULT, ORACLE
@@ -19,7 +20,7 @@ Found = Mapping[str, Any]
 BASELINES = ("static", "random")
 _WORDS = {
     "random": "folds drawn at random",
-    "leave-one-domain-out": "each domain by a router that never saw it",
+    LEFT_OUT: "each domain by a router that never saw it",
     "shift-dearer": "more of the dear domains than in the fit",
     "shift-cheaper": "more of the cheap domains than in the fit",
 }
@@ -48,7 +49,7 @@ def _section(found: Found, about: Found, split: str, number: int) -> Section:
             ("intervals", "95 %, over instances"),
         ],
         (),
-        [_curves(cells, about), _overruns(routed, split)],
+        [_curves(cells, about), *by_domain(found, about, split), _overruns(routed, split)],
         (),
         [_bought(routed, about), _differences(found, routed, split)],
     )
@@ -123,7 +124,7 @@ def _overruns(cells: Sequence[Found], split: str) -> Figure:
         "Realised cost above (+) or below the budget, in % of it: over all instances, and in the domain where it is"
     )
     caption += " highest. Only paced routers follow what is really spent."
-    if split == "leave-one-domain-out":
+    if split == LEFT_OUT:
         caption += " Each domain was judged by a router that never saw it."
     return Figure("Does the budget hold?", caption, Table(headings, rows))
 

@@ -26,6 +26,14 @@ from adjudge.routing.stream import prices, stream
 from adjudge.routing.table import Ints, Table
 
 
+class Bought(NamedTuple):
+    """What was bought in one domain of a part. `rows`: judgments; `draws_K`: purchases of each arm per judgment."""
+
+    domain: str
+    rows: int
+    draws_K: Array
+
+
 class Cell(NamedTuple):
     """One router at one budget on one part. `reward_I`, `cost_I` (relative): of the instances `instance_I`, means over
     their rows. `share_K`: of judgments in which the arm was bought; `draws_K`: purchases of it per judgment.
@@ -41,6 +49,7 @@ class Cell(NamedTuple):
     cost_I: Array
     share_K: Array
     draws_K: Array
+    domains: tuple[Bought, ...]
     regret: float | None
     refused: float
     note: str
@@ -208,6 +217,7 @@ def _cell(
         cost_I=mean_I2[:, 1] / unit,
         share_K=shares(test, outcome.bought_NU),
         draws_K=_draws(test, outcome.bought_NU),
+        domains=tuple(_by_domain(test, outcome.bought_NU)),
         regret=None if np.isnan(at_cost) else float(at_cost - outcome.reward_N.mean()),
         refused=outcome.refused,
         note=outcome.note,
@@ -231,3 +241,9 @@ def _draws(table: Table, bought_NU: Array) -> Array:
     """Purchases per judgment of each arm that holds any, shape (K,)."""
     per_U = bought_NU.mean(axis=0)
     return np.array([sum(per_U[u] for u, p in enumerate(table.purchases) if p.arm == arm) for arm in table.arms])
+
+
+def _by_domain(table: Table, bought_NU: Array) -> Iterator[Bought]:
+    for domain in np.unique(table.domain_N):
+        rows = np.flatnonzero(table.domain_N == domain)
+        yield Bought(str(domain), len(rows), _draws(table, bought_NU[rows]))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adjudge.routing.ambiguity import Array
+from adjudge.routing.by_domain import domain_rows
 from adjudge.routing.evaluate import Cell
 from adjudge.routing.router import bundle_table
 from adjudge.routing.splits import domain_groups
@@ -52,7 +53,7 @@ def scored(
     table: Table, cells: Sequence[Cell], *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
 ) -> dict[str, Any]:
     """The evaluation as JSON values: `rows` and `summary` as the design gives them, then `best_arm`, `differences`,
-    `areas` and `reached`. Accuracies and shares are fractions; `n` counts instances; costs are relative."""
+    `areas`, `reached` and `domains`. Accuracies and shares are fractions; `n` counts instances; costs are relative."""
     best = best_arm(table)
     found: dict[str, Any] = {
         "rows": [row(table, cell) for cell in cells],
@@ -61,6 +62,7 @@ def scored(
         "differences": [],
         "areas": [],
         "reached": [],
+        "domains": [],
     }
     right_I, cost_I = _arm_on_instances(table, best.arm)
     for split in dict.fromkeys(cell.split for cell in cells):
@@ -72,6 +74,8 @@ def scored(
         found["differences"] += _differences(split, sums, drawn, level)
         found["areas"] += _areas(split, sums, drawn, level)
         found["reached"] += _reached(split, sums, drawn, known, level)
+        by_instance = sums.reward_IC, sums.cost_IC, sums.times_I
+        found["domains"] += domain_rows(table, split, sums.cells, by_instance, weight_RI, level)
     return {key: _rounded(value) for key, value in found.items()}
 
 

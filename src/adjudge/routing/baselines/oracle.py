@@ -53,7 +53,7 @@ def ceiling(table: Table, budget: float, bundles: Sequence[Sequence[int]] = ()) 
         else:
             high, cheap_I = middle, choice_I
     dear, cheap = mean_cost(dear_I), mean_cost(cheap_I)
-    share = min(max((budget - cheap) / (dear - cheap), 0.0), 1.0)
+    share = min(max((budget - cheap) / (dear - cheap), 0.0), 1.0) if dear > cheap else 0.0  # budgets as low as can be
     return _mixture(per_row, bundles, table, [(share, dear_I[at_N]), (1 - share, cheap_I[at_N])])
 
 
