@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adjudge.config import from_dict
-from adjudge.errors import BackendError, BudgetError, ConfigError, Rejected
+from adjudge.errors import BudgetError, ConfigError, Rejected
 from adjudge.lab import arm_judge
 from adjudge.lab.arm_judge import ArmJudge
 from adjudge.lab.bounds import most
@@ -26,55 +26,11 @@ from adjudge.routing.registry import Options
 from adjudge.routing.saved import save
 from adjudge.routing.table import tabulate
 from adjudge.store.store import Store
-from adjudge.types import Ask, Judgment, Outcome, Pair, Record, Reply, TokenChance, Usage
+from adjudge.types import Judgment, Outcome, Pair, Record, Reply, TokenChance, Usage
 from tests.judging import by_length, shown
+from tests.lab_arms import PRICE, SERVERS, SETTINGS, Model, asked
 
 A, B, TIE, UNREAD = Outcome.A, Outcome.B, Outcome.TIE, Outcome.UNREAD
-PRICE = {"input": 1.0, "output": 10.0}
-ARMS = {
-    "rate": {"server": "s", "model": "m", "protocol": "pointwise", "max_tokens": 20, "price": PRICE},
-    "coarse": {"like": "rate", "scale": [1, 10]},
-    "surely": {"like": "rate", "logprobs": True},
-    "compare": {"server": "s", "model": "m", "max_tokens": 20, "price": PRICE},
-    "guided": {"like": "rate", "rubric": "arm:writer"},
-    "writer": {"server": "s", "model": "w", "protocol": "rubric", "max_tokens": 30, "price": PRICE},
-    "self": {
-        "server": "s",
-        "model": "m",
-        "protocol": "self-routing",
-        "choices": ["compare", "compare"],
-        "max_tokens": 5,
-        "price": PRICE,
-    },
-    "free": {"server": "s", "model": "m", "protocol": "pointwise"},
-    "mixed": {"server": "s", "model": "m", "protocol": "self-routing", "choices": ["rate", "compare"]},
-    "tape": {"server": "tape"},
-}
-SERVERS = {
-    "s": {"url": "http://127.0.0.1:1/v1", "retries": 0},
-    "tape": {"kind": "replay", "path": "x.jsonl"},
-}
-SETTINGS = from_dict({"evaluator": "m", "servers": SERVERS, "arms": ARMS})
-
-
-class Model:
-    """A backend whose model is a function."""
-
-    def __init__(self, answer):
-        self.answer = answer
-        self.asks: list[Ask] = []
-        self.closed = False
-
-    async def send(self, ask):
-        self.asks.append(ask)
-        await asyncio.sleep(0)
-        reply = self.answer(ask)
-        if isinstance(reply, BackendError):
-            raise reply
-        return reply
-
-    async def close(self):
-        self.closed = True
 
 
 def scored(monkeypatch, judge, asked, answer=by_length):
@@ -91,10 +47,6 @@ def scored(monkeypatch, judge, asked, answer=by_length):
     scores = asyncio.run(work())
     assert model.closed
     return scores, model
-
-
-def asked(*responses, prompt="p", **fields):
-    return [Asked(f"r{i}", prompt, response, **fields) for i, response in enumerate(responses)]
 
 
 # -- win rates, by hand
