@@ -56,7 +56,7 @@ def draw(curves: Sequence[Curve], points: Sequence[Curve], width: float, unit: s
     lows = [stop.accuracy.value for stop in everything]
     low, high = max(min(lows) - 0.02, min(known)), min(max(lows) + 0.02, max(known))
     y = Scale(low, max(high, low + 0.02), frame.y1, frame.y0)
-    ends = _spread([y.at(curve.stops[-1].accuracy.value) for curve in curves], frame)
+    ends = spread([y.at(curve.stops[-1].accuracy.value) for curve in curves], frame)
     order = sorted(range(len(curves)), key=lambda k: curves[k].style == "lead")  # the lead above all others
     return picture(
         width,
@@ -114,10 +114,10 @@ def _axes(x: Scale, y: Scale, frame: Box, narrow: bool, unit: str) -> list[Marku
     return drawn
 
 
-def _spread(heights: Sequence[float], frame: Box) -> list[float]:
+def spread(heights: Sequence[float], frame: Box) -> list[float]:
     """The heights moved apart to a line of text each, as little as may be, kept inside the frame where they fit.
 
-    >>> _spread([10.0, 12.0, 100.0], Box(0, 0, 0, 200))
+    >>> spread([10.0, 12.0, 100.0], Box(0, 0, 0, 200))
     [3.0, 19.0, 100.0]
     """
     order = sorted(range(len(heights)), key=lambda k: heights[k])
