@@ -160,6 +160,15 @@ def interval_alpha(x_N: Floats, y_N: Floats) -> float | None:
     return float(1 - np.square(np.asarray(x_N, dtype=float) - y_N).mean() / expected)
 
 
+def mean_interval(values_N: Floats, level: float) -> Estimate:
+    """The mean with Student's interval; no width is known of one value, and all its ends are the value."""
+    center = float(np.mean(values_N))
+    if len(values_N) < 2:
+        return Estimate(center, center, center)
+    wide = float(special.stdtrit(len(values_N) - 1, (1 + level) / 2) * np.std(values_N, ddof=1) / len(values_N) ** 0.5)
+    return Estimate(center, center - wide, center + wide)
+
+
 def mean(values_N: Floats) -> float | None:
     """The mean of what is known (not NaN); None when nothing is."""
     known = values_N[~np.isnan(values_N)]

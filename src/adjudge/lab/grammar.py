@@ -37,6 +37,8 @@ QUESTIONS = (
 )
 FILLERS = ("It is very nice.", "That is what it is.", "This reply is complete.", "All of it is good.")
 
+ORDINALS = tuple("One Two Three Four Five Six Seven Eight Nine Many".split())
+
 _SLOTS = {"noun": NOUNS, "adjective": ADJECTIVES, "name": NAMES}
 _NOUNS = frozenset(NOUNS)
 
@@ -76,6 +78,21 @@ def read(text: str) -> Text:
     rest = text[found.end() :] if found else text
     parts = (part.strip() for part in _SENTENCE.findall(rest))
     return Text((found[1], found[2]) if found else None, tuple(_sentence(part) for part in parts if part))
+
+
+def numbered(text: Text) -> str:
+    """The text with each sentence after its number, so that whoever reads it can say which one is meant.
+
+    >>> numbered(read("Hello Ben, I saw a boat. My hat is new."))
+    'Hello Ben, One I saw a boat. Two My hat is new.'
+    """
+    greeting = [f"{text.greeting[0]} {text.greeting[1]},"] if text.greeting else []
+    return " ".join([*greeting, *(f"{ordinal(k)} {s.text}" for k, s in enumerate(text.sentences))])
+
+
+def ordinal(place: int) -> str:
+    """The number of a sentence as it is written; `place` from 0."""
+    return ORDINALS[min(place, len(ORDINALS) - 1)]
 
 
 def is_marked(word: str) -> bool:

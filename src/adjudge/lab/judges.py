@@ -17,7 +17,7 @@ from adjudge import metrics
 from adjudge.lab import wording
 from adjudge.lab.labels import EFFORTS, FILES, Label, part_seed, read_labels
 from adjudge.lab.models import new_model, train_tokenizer
-from adjudge.lab.preset import JudgeSpec, Mode, Model, Preset
+from adjudge.lab.preset import JudgeSpec, Mode, Model
 from adjudge.lab.program_gold import check, trace
 from adjudge.lab.scoring import TOP, Asked, Score
 from adjudge.lab.torch_judge import TorchJudge
@@ -66,7 +66,7 @@ def base_examples(model: Model, seed: int) -> list[tuple[str, str]]:
         if k < model.texts:
             found.append((wording.policy_prompt(brief.text()), f" {response}"))
         elif k < model.texts + model.searches:
-            found.append(wording.search(check(brief, response), response, rng))
+            found.append(wording.search(check(brief, response), rng))
         else:
             found += _forms(brief.text(), response) * model.form_epochs
     rng.shuffle(found)
@@ -105,22 +105,6 @@ def practise(
         return judge_rewards([wording.read_score(c, spec.mode) for c in completions], gold)
 
     return reinforce(model, tokenizer, rows, reward, spec.rl, folder, seed=seed, tell=tell)
-
-
-def make_judge(
-    preset: Preset, name: str, labels: Sequence[Label], start: Path, folder: Path, seed: int, tell: Tell
-) -> dict[str, float]:
-    """Both stages, as the preset says; GRPO goes on from what SFT made."""
-    spec = preset.judges[name]
-    figures: dict[str, float] = {}
-    if spec.sft is not None:
-        into = folder if spec.rl is None else folder / "sft"
-        if not (into / "model.safetensors").exists() or spec.rl is None:
-            figures |= {f"sft_{k}": v for k, v in teach(spec, labels, start, into, seed, tell).items()}
-        start = into
-    if spec.rl is not None:
-        figures |= {f"rl_{k}": v for k, v in practise(spec, labels, start, folder, seed, tell).items()}
-    return figures
 
 
 async def agreement(judge: TorchJudge, spec: JudgeSpec, labels: Sequence[Label]) -> dict[str, float]:

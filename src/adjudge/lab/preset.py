@@ -79,9 +79,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class JudgeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one judge is made. `mode`: what it writes before the score. `start`: another judge whose weights it starts
-    from; the base without. `sft`: supervised on gold's labels, with its traces unless direct. `rl`: GRPO on
-    -1 or (81 - (said - gold)^2) / 81. `rubric`: it reads gold's checks for the brief."""
+    """How one judge is made, by one of two ways. `sft`: supervised on gold's labels, with its traces unless direct.
+    `rl`: GRPO, rewarded for nearness to gold. `mode`: what it writes before the score. `start`: another judge whose
+    weights it starts from; the base without. `rubric`: it reads gold's checks for the brief."""
 
     mode: Mode
     start: str = ""
@@ -152,7 +152,11 @@ def load(name: str) -> Preset:
     for policy, spec in preset.policies.items():
         if spec.judge != "gold" and spec.judge not in preset.judges:
             raise ConfigError(f"{name}: policies.{policy}: no judge {spec.judge!r}; known: {', '.join(preset.judges)}")
-    preset.ordered_judges()
+    for judge in preset.ordered_judges():
+        if (preset.judges[judge].sft is None) == (preset.judges[judge].rl is None):
+            raise ConfigError(
+                f"{name}: judges.{judge} needs one of sft and rl; a second one goes in a judge of its own"
+            )
     return preset
 
 

@@ -5,8 +5,8 @@
 A sentence that is repeated or only fills is a fault, a malformed one is one for each ten words begun.
 
 It is right by definition. Its trace is what a reasoning judge is taught: the response again, each noun followed by the
-number of the sentence that has it first, each sentence by its number and the faults so far; then every check with what
-was found and the checks met so far. `Effort` says how much of that is written.
+number of the sentence that has it first, each sentence by the faults so far; then every check with what was found and
+the checks met so far. `Effort` says how much of that is written.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from adjudge.lab import grammar
-from adjudge.lab.grammar import PLEASE, THANKS, Sentence, Text
+from adjudge.lab.grammar import PLEASE, THANKS, Sentence, Text, ordinal
 from adjudge.lab.scoring import TOP, Asked, Score
 from adjudge.lab.world import Brief, Requirement, parse_brief
 
@@ -72,10 +72,10 @@ def score_of(met: int, asked: int, faults: int) -> int:
 
 
 def _places(text: Text) -> tuple[dict[str, int], dict[str, int]]:
-    """Of each marked word: the number of the sentence that has it first, from 1, and how often it stands."""
+    """Of each marked word: the place of the sentence that has it first, from 0, and how often it stands."""
     first: dict[str, int] = {}
     often: dict[str, int] = {}
-    for number, sentence in enumerate(text.sentences, start=1):
+    for number, sentence in enumerate(text.sentences):
         for word in sentence.marked:
             first.setdefault(word, number)
             often[word] = often.get(word, 0) + 1
@@ -96,10 +96,13 @@ def _finding(r: Requirement, text: Text, first: dict[str, int], often: dict[str,
             again = " again" if often.get(r.words[0], 0) > 1 else ""
             return Finding(r, _at(first, r.words[0]) + again, bool(again))
         case "before":
-            places = [_at(first, word) for word in r.words]
-            return Finding(r, " ".join(places), NONE not in places and places[0] < places[1])
+            before, after = r.words
+            met = before in first and after in first and first[before] < first[after]
+            return Finding(r, f"{_at(first, before)} {_at(first, after)}", met)
         case "count":
-            return Finding(r, str(min(len(text.sentences), TOP)), len(text.sentences) == r.number)
+            return Finding(
+                r, ordinal(len(text.sentences) - 1) if text.sentences else NONE, len(text.sentences) == r.number
+            )
         case "polite":
             return Finding(r, _at(first, PLEASE), PLEASE in first)
         case "question":
@@ -111,7 +114,7 @@ def _finding(r: Requirement, text: Text, first: dict[str, int], often: dict[str,
 
 
 def _at(first: dict[str, int], word: str) -> str:
-    return str(min(first[word], TOP)) if word in first else NONE
+    return ordinal(first[word]) if word in first else NONE
 
 
 def trace(checked: Checked, effort: Effort) -> str:
@@ -134,17 +137,18 @@ def _copy(text: Text, repeated: Sequence[bool]) -> Iterator[str]:
         yield f"{text.greeting[0]} {text.greeting[1]},"
     first: dict[str, int] = {}
     faults = 0
-    for number, (sentence, twin) in enumerate(zip(text.sentences, repeated, strict=True), start=1):
+    for place, (sentence, twin) in enumerate(zip(text.sentences, repeated, strict=True)):
+        yield ordinal(place)
         for word in sentence.text[:-1].split() if sentence.text[-1] in ".?!" else sentence.text.split():
             bare = word.rstrip(",")
             yield word
             if grammar.is_marked(bare):
-                yield f"{min(first[bare], TOP)} again" if bare in first else str(min(number, TOP))
-                first.setdefault(bare, number)
+                yield f"{ordinal(first[bare])} again" if bare in first else ordinal(place)
+                first.setdefault(bare, place)
         end = sentence.text[-1] if sentence.text[-1] in ".?!" else "."
         verdict = "bad" if sentence.malformed else "twin" if twin else "filler" if sentence.filler else "fine"
         faults += faults_of(sentence, twin)
-        yield f"{end} {min(number, TOP)} {verdict} {min(faults, MOST_FAULTS)}"
+        yield f"{end} {verdict} {min(faults, MOST_FAULTS)}"
 
 
 @dataclass(frozen=True, slots=True)

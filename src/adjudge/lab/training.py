@@ -21,6 +21,7 @@ from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from adjudge.lab.preset import FineTuning, Reinforcing
 
+IGNORED = -100  # torch's label of what does not count
 Reward = Callable[..., Any]  # TRL's: f(prompts, completions, **columns) -> list[float | None], or a coroutine of it
 
 
@@ -62,7 +63,6 @@ def fine_tune(
     tell: Tell = lambda _step, _steps: None,
 ) -> dict[str, float]:
     """Train on (prompt, completion) texts and save model and tokenizer in `folder`. Returns the last figures."""
-    data = Dataset.from_dict({"prompt": [p for p, _ in examples], "completion": [c for _, c in examples]})
     steps = max(1, round(settings.epochs * len(examples) / settings.batch))
     config = SFTConfig(
         **_common(folder, seed),
@@ -79,11 +79,28 @@ def fine_tune(
     trainer = SFTTrainer(
         model=model,
         args=config,
-        train_dataset=data,
+        train_dataset=tokenized(tokenizer, examples),
         processing_class=tokenizer,
         callbacks=[Figures(folder / "figures.jsonl", tell)],
     )
     return _run(trainer, tokenizer, folder)
+
+
+def tokenized(tokenizer: PreTrainedTokenizerBase, examples: Sequence[tuple[str, str]]) -> Dataset:
+    """`input_ids`, and `labels` that leave the prompt out of the loss.
+
+    Prompt and completion are parted as they are when a model writes, and the end is part of the completion. TRL's own
+    preparation of texts does the same and takes ten times as long.
+    """
+    prompts = tokenizer([p for p, _ in examples], add_special_tokens=False)["input_ids"]
+    completions = tokenizer([c for _, c in examples], add_special_tokens=False)["input_ids"]
+    ends = [[*completion, tokenizer.eos_token_id] for completion in completions]
+    return Dataset.from_dict(
+        {
+            "input_ids": [prompt + end for prompt, end in zip(prompts, ends, strict=True)],
+            "labels": [[IGNORED] * len(prompt) + end for prompt, end in zip(prompts, ends, strict=True)],
+        }
+    )
 
 
 def reinforce(

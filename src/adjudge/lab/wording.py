@@ -1,9 +1,11 @@
 """The plain texts that the small models of the controlled world read and write, one form for each task.
 
     Brief: Mention the tea. Write 2 sentences.
-    Response: I saw a tea. My hat is new.
-    Reason: I saw a tea 1 . 1 fine 0 My hat 2 is new . 2 fine 0 | mention tea 1 yes 1 | ... | 2 of 2 less 0
+    Response: One I saw a tea. Two My hat is new.
+    Reason: One I saw a tea One . fine 0 Two My hat Two is new . fine 0 | mention tea One yes 1 | ... | 2 of 2 less 0
     Score: 9
+
+Judges read a response with its sentences numbered, whatever their mode: a small model can then say which one it means.
 
 A judge is asked by the word that ends its prompt: `Score` for the score at once, one of the efforts for a trace first.
 """
@@ -12,7 +14,7 @@ import random
 from typing import Literal
 
 from adjudge.lab import grammar
-from adjudge.lab.grammar import NOUNS
+from adjudge.lab.grammar import NOUNS, numbered, read
 from adjudge.lab.program_gold import NONE, Checked, trace
 from adjudge.lab.scoring import TOP
 from adjudge.lab.world import Brief
@@ -29,7 +31,7 @@ def policy_prompt(brief: str) -> str:
 
 def judge_prompt(brief: str, response: str, mode: Mode, rubric: str = "") -> str:
     guide = f"\nRubric: {rubric}" if rubric else ""
-    return f"Brief: {brief}\nResponse: {response}{guide}\n{ASKS[mode]}"
+    return f"Brief: {brief}\nResponse: {numbered(read(response))}{guide}\n{ASKS[mode]}"
 
 
 def judge_completion(reasoning: str, score: int, mode: Mode) -> str:
@@ -60,16 +62,16 @@ def rubric(brief: Brief) -> str:
     return f"{len(parts)} checks: {', '.join(parts)}"
 
 
-def search(checked: Checked, response: str, rng: random.Random) -> tuple[str, str]:
+def search(checked: Checked, rng: random.Random) -> tuple[str, str]:
     """The auxiliary task (prompt, completion): the response again as in a trace, then for each word of a list, half of
     them in it, which sentence has it first. It ends with a word of its own, so that a judge who is asked to reason does
     not wander into it."""
     copied = trace(checked, "high").partition(" | ")[0]
-    first: dict[str, int] = {}
-    for number, sentence in enumerate(checked.text.sentences, start=1):
+    first: dict[str, str] = {}
+    for place, sentence in enumerate(checked.text.sentences):
         for word in sentence.marked:
-            first.setdefault(word, min(number, TOP))
-    there = [word for word in first if grammar.is_marked(word)]
+            first.setdefault(word, grammar.ordinal(place))
+    there = list(first)
     asked = [rng.choice(there) if there and rng.random() < 0.5 else rng.choice(NOUNS) for _ in range(FINDINGS)]
     completion = " ".join(["", copied, *(f"| {word} {first.get(word, NONE)}" for word in asked)])
-    return f"Words: {' '.join(asked)}\nResponse: {response}\nFind:", completion
+    return f"Words: {' '.join(asked)}\nResponse: {numbered(checked.text)}\nFind:", completion
