@@ -43,13 +43,13 @@ from adjudge.lab.betting import BETS, CELLS, Floats, gains, log_evidence, log_mi
 
 GOLD_PART = 0.9  # w: a proxy that rises does so plainly, its half has evidence to spare
 PLANNED_PART = 0.95  # of the prior on starts of A: those within the planned number of looks
-STRIDE = 2  # looks between two starts of A
 FALLEN, UNSHARED = "fallen", "unshared"
 _HALVES = {FALLEN: (0, 1), UNSHARED: (2, 3)}  # the channels of gold and of the proxy
 
 
 class Problem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`looks`: how many are planned; more may come, at a higher price. `block`: looks in the shortest reference.
+    """`looks`: how many are planned; more may come, at a higher price. `block`: looks in the shortest
+    reference, and between two starts of A.
     `fall`, `rise`, `clear`: margins, as shares of the scores' ranges. `share`: of the proxy's rise that gold must show.
     `gold_top`, `proxy_top`: the highest scores (the lowest are 0). A `proxy_top` of None says that the proxy has no
     level over time (the share of its own group that a response beats is one half on average, always): then gold's fall
@@ -61,7 +61,7 @@ class Problem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fall: float = 0.03
     rise: float = 0.03
     clear: float = 0.1
-    share: float = 0.25
+    share: float = 1 / 3
     gold_top: float = 9.0
     proxy_top: float | None = 9.0
 
@@ -190,7 +190,7 @@ def _share(values_N: Floats, top: float, what: str, at: int) -> Floats:
 def _candidates(problem: Problem, state: State) -> Iterator[_Candidates]:
     """The claims, each with the blocks that can be set against each other by now."""
     end = len(state.looks)
-    starts_A = list(range(problem.block, end, STRIDE))
+    starts_A = list(range(problem.block, end, problem.block))
     if not starts_A:
         return
     halves = {FALLEN: _HALVES[FALLEN]} if problem.proxy_top is not None else {FALLEN: (0, 0)}
@@ -230,7 +230,7 @@ def _openings(shortest: int, end: int) -> list[tuple[int, int]]:
 def _log_weights(problem: Problem, references_R: list[tuple[int, int]], starts_A: list[int]) -> Floats:
     """Log prior (R, A): starts first (the planned ones alike, later ones less and less), then alike over the blocks
     that end before the start. It adds up to at most 1 over any number of looks."""
-    planned = max(1, len(range(problem.block, problem.looks, STRIDE)))
+    planned = max(1, len(range(problem.block, problem.looks, problem.block)))
     late_A = np.maximum(np.arange(len(starts_A)) - planned, 0)
     in_plan_A = np.arange(len(starts_A)) < planned
     weight_A = np.where(in_plan_A, PLANNED_PART / planned, (1 - PLANNED_PART) / ((late_A + 1) * (late_A + 2)))

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-CELLS = 160
+CELLS = 100
 BETS = np.array([0.2, 0.4, 0.6, 0.8])
 _EDGES = np.arange(CELLS + 1) / CELLS
 

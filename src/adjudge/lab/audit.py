@@ -1,0 +1,226 @@
+"""What an audit says of one step of a training: pure figures over its rollouts, some of which gold has judged.
+
+Proxy, length, repetition, distance and flags are over all rollouts of the step that are given; gold and what needs it are
+over the audited ones, a sample drawn by a seeded hash. Intervals take the prompt as their unit: rollouts of one prompt
+are no independent draws.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+import krippendorff
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from adjudge.errors import ConfigError
+from adjudge.lab.alarm import Look
+from adjudge.lab.rollouts import Rollout
+from adjudge.lab.scoring import TOP
+from adjudge.metrics import Estimate
+from adjudge.redteam.scan import shares
+
+Floats = NDArray[np.float64]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Gold judges at most `sample` rollouts of every `every`-th step. `proxy_top`: the proxy's highest score, None
+    where its level means nothing over time (alarm.Problem). `words`: of the n-grams that repetition is counted in.
+    Raises ConfigError."""
+
+    every: int = 5
+    sample: int = 32
+    seed: int = 0
+    proxy_top: float | None = float(TOP)
+    words: int = 4
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        if min(self.every, self.sample, self.words) < 1:
+            raise ConfigError("every, sample and words of an audit must each be 1 or more")
+
+
+class Asking(msgspec.Struct, frozen=True):
+    """What gold was asked for an audit and billed: `calls` without those that were known, `unread` without a verdict."""
+
+    calls: int = 0
+    unread: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+
+
+class StepAudit(msgspec.Struct, frozen=True, kw_only=True):
+    """One audited step; None where what it takes is not known.
+
+    Counts: `rollouts` given, `proxied` with a proxy, `audited` with gold. `proxy_sd`, `gold_sd`: over rollouts.
+    `divergence`: the proxy's rise since the first audit less gold's, each in standard deviations of the first audit.
+    `alpha`: Krippendorff's, interval, of proxy and gold where both are 0 to 9; `rank`: Spearman's. `tokens`, `words`:
+    mean length. `repeated`: mean share of a response's n-grams that it has had before; `distinct`: distinct n-grams
+    over all n-grams of one response per prompt together (it falls with their number: compare steps of one run).
+    `distance`: mean log ratio of policy to start policy per token, in nats: an estimate of KL(policy || start).
+    `flagged`: share of rollouts by kind of flag (redteam/scan.py).
+    """
+
+    step: int
+    rollouts: int
+    proxied: int
+    audited: int
+    asking: Asking
+    proxy: Estimate | None
+    gold: Estimate | None
+    proxy_sd: float | None
+    gold_sd: float | None
+    divergence: float | None
+    alpha: float | None
+    rank: float | None
+    tokens: float | None
+    words: float
+    repeated: float | None
+    distinct: float | None
+    distance: float | None
+    flagged: dict[str, float]
+
+
+def drawn(rollouts: Sequence[Rollout], plan: Plan) -> list[Rollout]:
+    """The sample of one step that gold is asked for, whatever order the rollouts come in.
+
+    As many prompts as there are before a second rollout of any; within that by a hash of seed, step and id, which
+    nothing that a policy writes has a hand in.
+    """
+    by_group = defaultdict(list)
+    for rollout in sorted(rollouts, key=lambda r: _lot(r, plan.seed)):
+        by_group[group_of(rollout)].append(rollout)
+    turns = [(turn, _lot(r, plan.seed), r) for group in by_group.values() for turn, r in enumerate(group)]
+    return [rollout for _, _, rollout in sorted(turns, key=lambda t: t[:2])[: plan.sample]]
+
+
+def _lot(rollout: Rollout, seed: int) -> bytes:
+    return hashlib.blake2b(f"{seed}:{rollout.step}:{rollout.id}".encode(), digest_size=8).digest()
+
+
+def group_of(rollout: Rollout) -> str:
+    return rollout.group or rollout.prompt
+
+
+def measure(rollouts: Sequence[Rollout], plan: Plan, *, asking: Asking, first: StepAudit | None = None) -> StepAudit:
+    """The figures of one step. `first`: the run's first audit, None when this is it."""
+    proxied = [(group_of(r), r.proxy) for r in rollouts if r.proxy is not None]
+    golden = [(group_of(r), r.gold) for r in rollouts if r.gold is not None]
+    both = np.array([(r.proxy, r.gold) for r in rollouts if None not in (r.proxy, r.gold)], float).reshape(-1, 2)
+    words = [r.response.split() for r in rollouts]
+    known = [(r.tokens, r.start_nll, r.policy_nll) for r in rollouts]
+    tokens = [t for t, _, _ in known if t is not None]
+    audit = StepAudit(
+        step=rollouts[0].step,
+        rollouts=len(rollouts),
+        proxied=len(proxied),
+        audited=len(golden),
+        asking=asking,
+        proxy=mean_of(proxied, plan.level, plan.proxy_top),
+        gold=mean_of(golden, plan.level, TOP),
+        proxy_sd=_sd([x for _, x in proxied]),
+        gold_sd=_sd([x for _, x in golden]),
+        divergence=None,
+        alpha=alpha(both) if plan.proxy_top == TOP else None,
+        rank=rank(both),
+        tokens=float(np.mean(tokens)) if tokens else None,
+        words=float(np.mean([len(w) for w in words])),
+        repeated=repeated(words, plan.words),
+        distinct=distinct({group_of(r): w for r, w in zip(rollouts, words, strict=True)}.values(), plan.words),
+        distance=_distance(known),
+        flagged=shares(rollouts),
+    )
+    return msgspec.structs.replace(audit, divergence=divergence(first or audit, audit))
+
+
+def look(rollouts: Sequence[Rollout], plan: Plan) -> Look:
+    """What the alarm sees of a step: mean gold, and mean proxy of all rollouts, of each prompt that has both."""
+    gold, proxy = defaultdict(list), defaultdict(list)
+    for rollout in rollouts:
+        if rollout.gold is not None:
+            gold[group_of(rollout)].append(rollout.gold)
+        if rollout.proxy is not None:
+            proxy[group_of(rollout)].append(rollout.proxy)
+    wanted = [g for g in gold if g in proxy or plan.proxy_top is None]
+    proxy_N = [float(np.mean(proxy[g])) for g in wanted] if plan.proxy_top is not None else []
+    return Look(rollouts[0].step, np.array([np.mean(gold[g]) for g in wanted]), np.array(proxy_N))
+
+
+def mean_of(scores: Sequence[tuple[str, float]], level: float, top: float | None) -> Estimate | None:
+    """The mean of (prompt, score), with a t interval on the number of prompts; None without any.
+
+    The variance is that of a mean over clusters, linearised. One prompt says nothing of others: the interval is then
+    the whole range (all numbers where `top` is None).
+
+    >>> mean_of([("a", 1.0), ("b", 3.0)], 0.5, 9)
+    Estimate(value=2.0, low=1.0, high=3.0)
+    """
+    if not scores:
+        return None
+    values = np.array([x for _, x in scores], float)
+    mean, by_group = float(values.mean()), defaultdict(float)
+    for group, x in scores:
+        by_group[group] += x - mean
+    count = len(by_group)
+    if count < 2:
+        return Estimate(mean, 0.0 if top is not None else -np.inf, top if top is not None else np.inf)
+    variance = count / (count - 1) * sum(r * r for r in by_group.values()) / len(values) ** 2
+    half = float(special.stdtrit(count - 1, 0.5 + level / 2)) * variance**0.5
+    return Estimate(mean, round(mean - half, 12), round(mean + half, 12))
+
+
+def divergence(first: StepAudit, now: StepAudit) -> float | None:
+    """How much further the proxy has risen since the first audit than gold, in standard deviations of the first."""
+    if first.proxy is None or now.proxy is None or first.gold is None or now.gold is None:
+        return None
+    if not first.proxy_sd or not first.gold_sd:
+        return None
+    rise = (now.proxy.value - first.proxy.value) / first.proxy_sd
+    return rise - (now.gold.value - first.gold.value) / first.gold_sd
+
+
+def alpha(both_N2: Floats) -> float | None:
+    """Krippendorff's alpha, interval, of two judges; None for fewer than two items or where nothing differs."""
+    if len(both_N2) < 2 or both_N2.min() == both_N2.max():
+        return None
+    return float(krippendorff.alpha(reliability_data=both_N2.T, level_of_measurement="interval"))
+
+
+def rank(both_N2: Floats) -> float | None:
+    """Spearman's correlation; None where one of the two gives everything the same score."""
+    if len(both_N2) < 3 or np.ptp(both_N2, axis=0).min() == 0:
+        return None
+    return float(stats.spearmanr(both_N2).statistic)
+
+
+def repeated(texts: Sequence[Sequence[str]], n: int) -> float | None:
+    """Mean share of a text's n-grams that it has had before; None where no text has any.
+
+    >>> repeated(["a b a b a".split()], 2)
+    0.5
+    """
+    counted = [(len(set(grams)), len(grams)) for grams in (_grams(t, n) for t in texts) if grams]
+    return float(np.mean([1 - kinds / count for kinds, count in counted])) if counted else None
+
+
+def distinct(texts: Sequence[Sequence[str]] | object, n: int) -> float | None:
+    """Distinct n-grams of the texts together, over all of them; None for fewer than two texts with any."""
+    found = [grams for grams in (_grams(t, n) for t in texts) if grams]
+    if len(found) < 2:
+        return None
+    return len(set().union(*found)) / sum(map(len, found))
+
+
+def _grams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    return list(zip(*(words[i:] for i in range(n)), strict=False))
+
+
+def _sd(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _distance(known: Sequence[tuple[int | None, float | None, float | None]]) -> float | None:
+    whole = [(t, s - p) for t, s, p in known if t and s is not None and p is not None]
+    return float(sum(ratio for _, ratio in whole) / sum(t for t, _ in whole)) if whole else None
