@@ -7,7 +7,7 @@ import torch
 from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import PreTrainedTokenizerFast, PrinterCallback, Qwen3Config, Qwen3ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
 WORDS = ["<end>", "<pad>", *(f"w{i}" for i in range(254))]
@@ -55,4 +55,6 @@ def trainer(reward: Any, folder: Path, *, prompts: int, group: int, steps: int, 
         seed=0,
     )
     data = Dataset.from_dict({"prompt": [f"w{i % 200} w{i // 200} w7" for i in range(prompts * steps)]})
-    return GRPOTrainer(model=policy, args=config, train_dataset=data, reward_funcs=reward, processing_class=tokenizer)
+    made = GRPOTrainer(model=policy, args=config, train_dataset=data, reward_funcs=reward, processing_class=tokenizer)
+    made.remove_callback(PrinterCallback)  # it writes to stdout
+    return made

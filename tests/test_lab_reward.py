@@ -4,9 +4,12 @@ import asyncio
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adjudge.errors import AdjudgeError, ConfigError, RewardError, StoreError
 from adjudge.lab.metered import group_of
+from adjudge.lab.purse import Purse, Spending
 from adjudge.lab.reward import JudgeReward
 from adjudge.lab.reward_figures import RewardSettings, StepFigures
 from adjudge.lab.scoring import Asked, Score
@@ -156,6 +159,19 @@ def test_a_group_is_judged_anew_where_another_response_stands_in_it():
     assert judge.calls == [("r0", "r1"), ("r0", "r1")]
 
 
+@pytest.mark.parametrize("settings", [{"cache": 1}, {"cache": 9}])
+def test_a_group_of_which_a_part_was_forgotten_is_judged_as_a_whole(settings):
+    judge = Rater("group")
+
+    async def work():
+        reward = JudgeReward(judge, RewardSettings(**settings))
+        await reward.rewards(asked("1", "failed", "2"))
+        return await reward.judged(asked("1", "failed", "2"))
+
+    assert made_up(work).rewards == [1.0, None, 2.0]
+    assert judge.calls == [("r0", "r1", "r2")] * 2
+
+
 def test_groups_are_handed_over_whole_and_a_batch_at_once():
     mixed = [*asked("1", "2", prompt="p"), *asked("3", "4", prompt="q")]
 
@@ -209,6 +225,28 @@ def test_a_batch_is_cut_at_the_cap():
     assert rewards == [1.0, 2.0, 3.0, None]
     assert judge.calls == [("r0", "r1", "r2")]
     assert figures.over_budget == 1
+
+
+WORST = st.tuples(st.integers(0, 3), st.integers(0, 50), st.floats(0, 2))
+
+
+@given(st.lists(st.tuples(WORST, st.floats(0, 1), st.floats(0, 5)), max_size=12), st.integers(0, 6), st.floats(0, 4))
+def test_spend_never_passes_the_cap(portions, cap_judgments, cap_usd):
+    settings = RewardSettings(cap_judgments=cap_judgments, cap_output_tokens=100, cap_usd=cap_usd)
+
+    async def buy(purse, worst, share, seconds):
+        if await purse.reserve(worst):
+            await asyncio.sleep(seconds)
+            purse.settle(worst, Spending(worst.judgments, int(share * worst.output_tokens), share * worst.usd))
+            assert purse.spent.judgments <= cap_judgments
+            assert purse.spent.output_tokens <= 100
+            assert purse.spent.usd <= cap_usd * (1 + 1e-9)
+
+    async def work():
+        purse = Purse(settings)
+        await asyncio.gather(*(buy(purse, Spending(*worst), share, seconds) for worst, share, seconds in portions))
+
+    clock.run(work())  # made-up time ends by itself only where nobody waits for ever
 
 
 def test_a_cap_that_the_judge_cannot_bound_is_refused():

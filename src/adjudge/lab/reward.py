@@ -100,8 +100,8 @@ class JudgeReward:
         began = loop.time()
         keys = self._keys(asked)
         own = self._begin(asked, keys, step, began + self.settings.deadline_s)
-        known = {key: self._known[key] for key in keys if key in self._known}
-        waiting = {key: self._in_flight[key] for key in keys if key not in known}
+        waiting = {key: self._in_flight[key] for key in keys if key in self._in_flight}
+        known = {key: self._known[key] for key in keys if key not in waiting}
         if waiting:
             left_s = began + self.settings.deadline_s - loop.time()
             await asyncio.wait({portion.task for portion in waiting.values()}, timeout=left_s)
@@ -163,31 +163,39 @@ class JudgeReward:
 
     def _begin(self, asked: Sequence[Asked], keys: Sequence[str], step: int, until: float) -> set[str]:
         """Start what is neither known nor in flight; the keys of what was started."""
-        new: dict[str, list[tuple[Asked, str]]] = {}  # what goes to the judge together
         own: set[str] = set()
-        for one, key in zip(asked, keys, strict=True):
+        for together in self._together(asked, keys):
+            new = [(one, key) for one, key in together if key not in self._known and key not in self._in_flight]
+            if new and self.unit == "group":
+                new = together  # some of it was forgotten, and it is only judged as a whole
+            for part in self._split(new, step):
+                own.update(key for _, key in part)
+                self._buy(_Portion([one for one, _ in part], [key for _, key in part], step, until))
+        for key in keys:
             if key in self._known:
                 self._known.move_to_end(key)
-            elif key in self._in_flight:
+            if key in self._in_flight:
                 self._in_flight[key].until = max(self._in_flight[key].until, until)
-            elif self.unit == "group":
-                new.setdefault(digest(group_of(one)), []).append((one, key))
-                own.add(key)
-            elif key not in own:
-                new.setdefault(key if self.unit == "one" else "", []).append((one, key))
-                own.add(key)
-        for together in new.values():
-            for part in self._split(together, step):
-                self._buy(_Portion([one for one, _ in part], [key for _, key in part], step, until))
         return own
 
-    def _split(self, together: list[tuple[Asked, str]], step: int) -> list[list[tuple[Asked, str]]]:
+    def _together(self, asked: Sequence[Asked], keys: Sequence[str]) -> list[list[tuple[Asked, str]]]:
+        """What goes to the judge at once; what is judged alone is there once, however often it is asked for."""
+        if self.unit == "group":
+            groups: dict[tuple[str, str, str], list[tuple[Asked, str]]] = {}
+            for one, key in zip(asked, keys, strict=True):
+                groups.setdefault(group_of(one), []).append((one, key))
+            return list(groups.values())
+        first: dict[str, Asked] = {}
+        for one, key in zip(asked, keys, strict=True):
+            first.setdefault(key, one)
+        each = [(one, key) for key, one in first.items()]
+        return [[one] for one in each] if self.unit == "one" else [each]
+
+    def _split(self, new: list[tuple[Asked, str]], step: int) -> list[list[tuple[Asked, str]]]:
         """A batch is cut where the cap on judgments is reached, instead of being left out as a whole."""
         cap = self.settings.cap_judgments
-        if self.unit != "all" or cap is None:
-            return [together]
-        room = max(cap - self._purse(step).spent.judgments, 0)
-        return [part for part in (together[:room], together[room:]) if part]
+        room = len(new) if self.unit != "all" or cap is None else max(cap - self._purse(step).spent.judgments, 0)
+        return [part for part in (new[:room], new[room:]) if part]
 
     def _buy(self, portion: _Portion) -> None:
         portion.task = asyncio.create_task(self._score(portion))
