@@ -14,7 +14,7 @@ import numpy as np
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adjudge import metrics
-from adjudge.lab import wording
+from adjudge.lab import grammar, wording
 from adjudge.lab.labels import EFFORTS, FILES, Label, part_seed, read_labels
 from adjudge.lab.models import new_model, train_tokenizer
 from adjudge.lab.preset import JudgeSpec, Mode, Model
@@ -22,8 +22,9 @@ from adjudge.lab.program_gold import check, trace
 from adjudge.lab.scoring import TOP, Asked, Score
 from adjudge.lab.torch_judge import TorchJudge
 from adjudge.lab.training import Tell, fine_tune, reinforce
-from adjudge.lab.world import draw_items, parse_brief
+from adjudge.lab.world import Brief, draw_items, parse_brief
 
+SOUGHT = 8  # words of a search in a whole response
 WORST = float(TOP**2)  # Mmax of the paper
 
 
@@ -51,14 +52,28 @@ def make_base(model: Model, folder: Path, seed: int, tell: Tell) -> dict[str, fl
         tokenizer.save_pretrained(folder)
         return {"parameters": float(base.num_parameters())}
     examples = base_examples(model, seed)
+    primers = primer_examples(model.primers, seed)
     tokenizer = train_tokenizer(p + c for p, c in examples[:6000])
     base = new_model(tokenizer, model.width, model.layers, model.heads, seed)
+    if primers:
+        fine_tune(base, tokenizer, primers, model.priming, folder / "primed", seed=seed, tell=tell)
     figures = fine_tune(base, tokenizer, examples, model.training, folder, seed=seed, tell=tell)
     return figures | {"parameters": float(base.num_parameters())}
 
 
+def primer_examples(count: int, seed: int) -> list[tuple[str, str]]:
+    """Copying and finding in texts of one or two sentences."""
+    rng = random.Random(part_seed(seed, 12))
+    templates = (*grammar.STATEMENTS, *grammar.POLITE, *grammar.THANKING, *grammar.QUESTIONS)
+    found = []
+    for _ in range(count):
+        text = " ".join(grammar.fill(rng.choice(templates), [], rng) for _ in range(rng.choice((1, 1, 2))))
+        found.append(wording.search(check(Brief(()), text), rng.randint(2, 5), rng))
+    return found
+
+
 def base_examples(model: Model, seed: int) -> list[tuple[str, str]]:
-    """What the base is trained on, shuffled."""
+    """What the base is trained on after that, shuffled."""
     rng = random.Random(part_seed(seed, 10))
     drawn = draw_items(part_seed(seed, 11), model.texts + model.searches + model.forms)
     found: list[tuple[str, str]] = []
@@ -66,9 +81,9 @@ def base_examples(model: Model, seed: int) -> list[tuple[str, str]]:
         if k < model.texts:
             found.append((wording.policy_prompt(brief.text()), f" {response}"))
         elif k < model.texts + model.searches:
-            found.append(wording.search(check(brief, response), rng))
+            found.append(wording.search(check(brief, response), SOUGHT, rng))
         else:
-            found += _forms(brief.text(), response) * model.form_epochs
+            found += _forms(brief.text(), response)
     rng.shuffle(found)
     return found
 

@@ -63,18 +63,21 @@ class World(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base. `path`: a pretrained model; without one a Llama of this size is trained on the world: its language
-    (`texts`: responses to briefs), finding a word in a text (`searches`), and the form of each kind of judgment from a
-    few labelled items (`forms`, repeated `form_epochs` times)."""
+    """The base. `path`: a pretrained model; without one a Llama of this size is trained on the world.
+
+    First it learns to copy and to find in texts of one or two sentences (`primers`), which takes a tenth of the time
+    that it takes in whole ones; then, mixed, the world's language (`texts`: responses to briefs), finding words in whole
+    responses (`searches`), and the form of each kind of judgment from a few labelled items (`forms`)."""
 
     path: str = ""
     width: int = 128
     layers: int = 4
     heads: int = 4
+    primers: int = 0
     texts: int = 0
     searches: int = 0
     forms: int = 0
-    form_epochs: int = 1
+    priming: FineTuning = FineTuning()
     training: FineTuning = FineTuning()
 
 
@@ -116,7 +119,8 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     judges: dict[str, JudgeSpec]
     policies: dict[str, PolicySpec]
     audit: Audit = Audit()
-    judge_tokens: int = 220
+    judge_tokens: int = 220  # that a judge may write
+    threads: int = 0  # of torch; 0: its own choice. Models this small lose by more than one
 
     def ordered_judges(self) -> list[str]:
         """Names, each after the judge that it starts from."""

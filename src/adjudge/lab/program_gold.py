@@ -53,7 +53,7 @@ def check(brief: Brief, response: str) -> Checked:
     findings = tuple(_finding(r, text, first, often) for r in brief.requirements)
     checked = Checked(text, findings, repeated, 0)
     met = sum(f.met for f in findings)
-    return checked._replace(score=max(0, score_of(met, len(findings), checked.faults)))
+    return checked._replace(score=score_of(met, len(findings), checked.faults))
 
 
 def faults_of(sentence: Sentence, repeated: bool) -> int:
@@ -68,7 +68,7 @@ def score_of(met: int, asked: int, faults: int) -> int:
     >>> score_of(met=3, asked=4, faults=1)
     6
     """
-    return max(0, int(TOP * met / asked + 0.5) - min(MOST_FAULTS, faults))
+    return max(0, int(TOP * met / max(asked, 1) + 0.5) - min(MOST_FAULTS, faults))
 
 
 def _places(text: Text) -> tuple[dict[str, int], dict[str, int]]:

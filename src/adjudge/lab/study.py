@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import torch
 
 from adjudge import metrics
 from adjudge.errors import ConfigError
@@ -88,6 +89,8 @@ def run(
     """
     root = out / f"seed-{seed}"
     quiet()
+    if preset.threads:
+        torch.set_num_threads(preset.threads)
     found: dict[str, Figures] = {}
     for stage in stages(preset, seed, root):
         folder = root / stage.folder

@@ -22,7 +22,6 @@ from adjudge.lab.world import Brief
 Mode = Literal["direct", "low", "medium", "high"]
 ASKS: dict[Mode, str] = {"direct": "Score:", "low": "Glance:", "medium": "Check:", "high": "Reason:"}
 SCORE = "\nScore:"
-FINDINGS = 14
 
 
 def policy_prompt(brief: str) -> str:
@@ -62,9 +61,9 @@ def rubric(brief: Brief) -> str:
     return f"{len(parts)} checks: {', '.join(parts)}"
 
 
-def search(checked: Checked, rng: random.Random) -> tuple[str, str]:
-    """The auxiliary task (prompt, completion): the response again as in a trace, then for each word of a list, half of
-    them in it, which sentence has it first. It ends with a word of its own, so that a judge who is asked to reason does
+def search(checked: Checked, words: int, rng: random.Random) -> tuple[str, str]:
+    """The auxiliary task (prompt, completion): the response again as in a trace, then for each of so many
+    words, half of them in it, which sentence has it first. It ends with a word of its own, so that a judge who is asked to reason does
     not wander into it."""
     copied = trace(checked, "high").partition(" | ")[0]
     first: dict[str, str] = {}
@@ -72,6 +71,6 @@ def search(checked: Checked, rng: random.Random) -> tuple[str, str]:
         for word in sentence.marked:
             first.setdefault(word, grammar.ordinal(place))
     there = list(first)
-    asked = [rng.choice(there) if there and rng.random() < 0.5 else rng.choice(NOUNS) for _ in range(FINDINGS)]
+    asked = [rng.choice(there) if there and rng.random() < 0.5 else rng.choice(NOUNS) for _ in range(words)]
     completion = " ".join(["", copied, *(f"| {word} {first.get(word, NONE)}" for word in asked)])
     return f"Words: {' '.join(asked)}\nResponse: {numbered(checked.text)}\nFind:", completion

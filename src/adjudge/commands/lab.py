@@ -1,0 +1,156 @@
+"""adjudge lab: judges trained by a gold judge, policies trained against them, and the audit of both."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from adjudge.errors import MissingExtra
+from adjudge.lab import preset as presets
+from adjudge.lab.preset import Preset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STAGES = {
+    "annotate": "Draw the world's items and have gold label them.",
+    "base": "Train the model that judges and policies start from.",
+    "judge-sft": "Teach judges what gold said.",
+    "judge-grpo": "Let judges practise against gold's labels.",
+    "agreement": "Measure how far each judge agrees with gold.",
+    "policy-grpo": "Train policies against judges, audited by gold.",
+}
+INSTALL = "pip install 'adjudge[lab]'"
+NEEDED = ("torch", "transformers", "trl", "datasets")
+
+Seeds = tuple[int, ...]
+
+
+@click.group("lab")
+def command() -> None:
+    """Train judges and policies, audited by gold (arXiv 2603.12246).
+
+    A study is a preset, or a TOML file like one. Its stages run in order; what is done is skipped, what was stopped
+    goes on from its last checkpoint.
+
+    \b
+    adjudge lab presets
+    adjudge lab run smoke --out out/smoke
+    """
+
+
+@command.command("presets")
+def list_presets() -> None:
+    """The studies that come with this package."""
+    for name in presets.names():
+        click.echo(f"{name:8} {presets.load(name).about}")
+
+
+def _options(function: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+        click.option("--seed", "seeds", type=int, multiple=True, help="Of the preset's seeds; may be repeated."),
+        click.option(
+            "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The study's folder."
+        ),
+        click.argument("preset"),
+    ):
+        function = option(function)
+    return function
+
+
+@command.command("run")
+@_options
+def run_all(preset: str, out: Path, seeds: Seeds, as_json: bool) -> None:
+    """Run every stage of PRESET that is not done."""
+    _run(preset, out, seeds, tuple(STAGES), as_json)
+
+
+def _stage(kind: str, line: str) -> click.Command:
+    @command.command(kind, help=f"{line} What it reads must be there: see `adjudge lab run`.")
+    @_options
+    def alone(preset: str, out: Path, seeds: Seeds, as_json: bool) -> None:
+        _run(preset, out, seeds, (kind,), as_json)
+
+    return alone
+
+
+for _kind, _line in STAGES.items():
+    _stage(_kind, _line)
+
+
+def _run(name: str, out: Path, seeds: Seeds, kinds: Sequence[str], as_json: bool) -> None:
+    preset = presets.load(name)
+    if missing := [part for part in NEEDED if importlib.util.find_spec(part) is None]:
+        raise MissingExtra(f"the lab ({', '.join(missing)})", INSTALL)
+    from adjudge.lab import study  # torch and its like take seconds to import
+
+    found = {}
+    for seed in seeds or preset.seeds:
+        with _telling(seed) as tell:
+            found[seed] = study.run(preset, seed, out, tell, kinds)
+    if as_json:
+        click.echo(msgspec.json.encode({"preset": preset.name, "seeds": {str(s): f for s, f in found.items()}}))
+    else:
+        for table in tables(preset, found):
+            Console().print(table)
+
+
+@contextmanager
+def _telling(seed: int) -> "Iterator[Callable[[str, int, int], None]]":
+    """One line on stderr as each stage begins; a bar below it where stderr is a terminal."""
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("  "), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console, transient=True
+    )
+    task = bar.add_task("", total=None)
+    at = ""
+
+    def tell(stage: str, step: int, steps: int) -> None:
+        nonlocal at
+        if stage != at:
+            at = stage
+            console.print(f"seed {seed}: {stage}", highlight=False)
+            bar.reset(task)
+        bar.update(task, completed=step, total=steps or None)
+
+    if sys.stderr.isatty():
+        with bar:
+            yield tell
+    else:
+        yield tell
+
+
+def tables(preset: Preset, found: dict[int, dict[str, Any]]) -> list[Table]:
+    """What came of a study, a row for each judge and policy and seed."""
+    judges = Table(
+        title="Agreement of judges with gold, items they were not trained on", title_justify="left", box=None
+    )
+    for column in ("seed", "judge", "alpha x 100", "tokens", "verdicts, %"):
+        judges.add_column(column, justify="left" if column == "judge" else "right")
+    policies = Table(title="Policies, gold's mean score on held-out briefs", title_justify="left", box=None)
+    for column in ("seed", "policy", "judge", "start", "end"):
+        policies.add_column(column, justify="left" if column in ("policy", "judge") else "right")
+    for seed, figures in found.items():
+        for name in preset.judges:
+            if row := figures.get(f"agreement {name}"):
+                alpha = _interval(row, "alpha", 100) if "alpha" in row else "-"
+                judges.add_row(str(seed), name, alpha, f"{row['tokens']:.0f}", f"{100 * row['verdicts']:.1f}")
+        for name, spec in preset.policies.items():
+            if row := figures.get(f"policy-grpo {name}"):
+                ends = [_interval(row, f"{at}_gold", 1) for at in ("start", "end")]
+                policies.add_row(str(seed), name, spec.judge, *ends)
+    return [table for table in (judges, policies) if table.row_count]
+
+
+def _interval(row: dict[str, Any], name: str, scale: float) -> str:
+    value, low, high = (scale * row[key] for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value:.{1 if scale > 1 else 2}f} [{low:.{1 if scale > 1 else 2}f}, {high:.{1 if scale > 1 else 2}f}]"
