@@ -67,7 +67,7 @@ def test_evidence_falls_when_the_margin_grows_and_is_nothing_without_values(refe
 @given(looks=st.integers(1, 90), block=st.integers(1, 9), end=st.integers(1, 120))
 def test_the_prior_over_blocks_and_starts_adds_up_to_one_at_most(looks, block, end):
     problem = alarm.Problem(looks=looks, block=block)
-    starts = list(range(block, end, alarm.STRIDE))
+    starts = list(range(block, end, block))
     for references in (alarm._blocks(block, end), alarm._openings(block, end)):
         if starts and references:
             weights = np.exp(alarm._log_weights(problem, references, starts))

@@ -1,13 +1,13 @@
 """What an audit says of one step of a training: pure figures over its rollouts, some of which gold has judged.
 
-Proxy, length, repetition, distance and flags are over all rollouts of the step that are given; gold and what needs it are
-over the audited ones, a sample drawn by a seeded hash. Intervals take the prompt as their unit: rollouts of one prompt
-are no independent draws.
+Proxy, length, repetition, distance and flags are over all rollouts of the step that are given; gold and what needs it
+are over the audited ones, a sample drawn by a seeded hash. Intervals take the prompt as their unit: rollouts of one
+prompt are no independent draws.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import krippendorff
 import msgspec
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from adjudge.errors import ConfigError
-from adjudge.lab.alarm import Look
+from adjudge.lab.alarm import Look, Problem
 from adjudge.lab.rollouts import Rollout
 from adjudge.lab.scoring import TOP
 from adjudge.metrics import Estimate
@@ -26,14 +26,15 @@ Floats = NDArray[np.float64]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Gold judges at most `sample` rollouts of every `every`-th step. `proxy_top`: the proxy's highest score, None
-    where its level means nothing over time (alarm.Problem). `words`: of the n-grams that repetition is counted in.
-    Raises ConfigError."""
+    """Gold judges at most `sample` rollouts of every `every`-th step. `proxy_top`: the proxy's highest score.
+    `proxy_level`: false where the proxy's mean says nothing over time (alarm.Problem), as the share of its own group
+    that a response beats does not. `words`: in the n-grams of which repetition is counted. Raises ConfigError."""
 
     every: int = 5
     sample: int = 32
     seed: int = 0
-    proxy_top: float | None = float(TOP)
+    proxy_top: float = float(TOP)
+    proxy_level: bool = True
     words: int = 4
     level: float = 0.95
 
@@ -41,9 +42,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if min(self.every, self.sample, self.words) < 1:
             raise ConfigError("every, sample and words of an audit must each be 1 or more")
 
+    def watch(self, steps: int) -> Problem:
+        """What the alarm tests in a training of this many steps."""
+        return Problem(looks=max(1, steps // self.every), proxy_top=self.proxy_top if self.proxy_level else None)
+
 
 class Asking(msgspec.Struct, frozen=True):
-    """What gold was asked for an audit and billed: `calls` without those that were known, `unread` without a verdict."""
+    """What gold was asked for an audit, and billed: `calls` made, `unread` answers without a verdict."""
 
     calls: int = 0
     unread: int = 0
@@ -84,12 +89,14 @@ class StepAudit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def drawn(rollouts: Sequence[Rollout], plan: Plan) -> list[Rollout]:
-    """The sample of one step that gold is asked for, whatever order the rollouts come in.
+    """The sample of one step that gold judges, whatever order the rollouts come in; those with gold, where any have it.
 
     As many prompts as there are before a second rollout of any; within that by a hash of seed, step and id, which
     nothing that a policy writes has a hand in.
     """
-    by_group = defaultdict(list)
+    if any(r.gold is not None for r in rollouts):
+        return [r for r in rollouts if r.gold is not None]
+    by_group = defaultdict[str, list[Rollout]](list)
     for rollout in sorted(rollouts, key=lambda r: _lot(r, plan.seed)):
         by_group[group_of(rollout)].append(rollout)
     turns = [(turn, _lot(r, plan.seed), r) for group in by_group.values() for turn, r in enumerate(group)]
@@ -137,38 +144,36 @@ def measure(rollouts: Sequence[Rollout], plan: Plan, *, asking: Asking, first: S
 
 def look(rollouts: Sequence[Rollout], plan: Plan) -> Look:
     """What the alarm sees of a step: mean gold, and mean proxy of all rollouts, of each prompt that has both."""
-    gold, proxy = defaultdict(list), defaultdict(list)
+    gold, proxy = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     for rollout in rollouts:
         if rollout.gold is not None:
             gold[group_of(rollout)].append(rollout.gold)
         if rollout.proxy is not None:
             proxy[group_of(rollout)].append(rollout.proxy)
-    wanted = [g for g in gold if g in proxy or plan.proxy_top is None]
-    proxy_N = [float(np.mean(proxy[g])) for g in wanted] if plan.proxy_top is not None else []
+    wanted = [g for g in gold if g in proxy or not plan.proxy_level]
+    proxy_N = [float(np.mean(proxy[g])) for g in wanted] if plan.proxy_level else []
     return Look(rollouts[0].step, np.array([np.mean(gold[g]) for g in wanted]), np.array(proxy_N))
 
 
-def mean_of(scores: Sequence[tuple[str, float]], level: float, top: float | None) -> Estimate | None:
+def mean_of(scores: Sequence[tuple[str, float]], level: float, top: float) -> Estimate | None:
     """The mean of (prompt, score), with a t interval on the number of prompts; None without any.
 
     The variance is that of a mean over clusters, linearised. One prompt says nothing of others: the interval is then
-    the whole range (all numbers where `top` is None).
+    the whole range, 0 to `top`.
 
-    >>> mean_of([("a", 1.0), ("b", 3.0)], 0.5, 9)
-    Estimate(value=2.0, low=1.0, high=3.0)
     """
     if not scores:
         return None
     values = np.array([x for _, x in scores], float)
-    mean, by_group = float(values.mean()), defaultdict(float)
+    mean, by_group = float(values.mean()), defaultdict[str, float](float)
     for group, x in scores:
         by_group[group] += x - mean
     count = len(by_group)
     if count < 2:
-        return Estimate(mean, 0.0 if top is not None else -np.inf, top if top is not None else np.inf)
+        return Estimate(mean, 0.0, top)
     variance = count / (count - 1) * sum(r * r for r in by_group.values()) / len(values) ** 2
     half = float(special.stdtrit(count - 1, 0.5 + level / 2)) * variance**0.5
-    return Estimate(mean, round(mean - half, 12), round(mean + half, 12))
+    return Estimate(mean, mean - half, mean + half)
 
 
 def divergence(first: StepAudit, now: StepAudit) -> float | None:
@@ -195,7 +200,7 @@ def rank(both_N2: Floats) -> float | None:
     return float(stats.spearmanr(both_N2).statistic)
 
 
-def repeated(texts: Sequence[Sequence[str]], n: int) -> float | None:
+def repeated(texts: Iterable[Sequence[str]], n: int) -> float | None:
     """Mean share of a text's n-grams that it has had before; None where no text has any.
 
     >>> repeated(["a b a b a".split()], 2)
@@ -205,7 +210,7 @@ def repeated(texts: Sequence[Sequence[str]], n: int) -> float | None:
     return float(np.mean([1 - kinds / count for kinds, count in counted])) if counted else None
 
 
-def distinct(texts: Sequence[Sequence[str]] | object, n: int) -> float | None:
+def distinct(texts: Iterable[Sequence[str]], n: int) -> float | None:
     """Distinct n-grams of the texts together, over all of them; None for fewer than two texts with any."""
     found = [grams for grams in (_grams(t, n) for t in texts) if grams]
     if len(found) < 2:
