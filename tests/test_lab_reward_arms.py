@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adjudge.config import from_dict
-from adjudge.errors import BudgetError, ConfigError, Rejected
+from adjudge.errors import BudgetError, ConfigError, Rejected, RewardError
 from adjudge.lab import arm_judge
 from adjudge.lab.arm_judge import ArmJudge
 from adjudge.lab.bounds import most
@@ -27,8 +27,9 @@ from adjudge.routing.saved import save
 from adjudge.routing.table import tabulate
 from adjudge.store.store import Store
 from adjudge.types import Judgment, Outcome, Pair, Record, Reply, TokenChance, Usage
+from tests import scripted
 from tests.judging import by_length, shown
-from tests.lab_arms import PRICE, SERVERS, SETTINGS, Model, asked
+from tests.lab_arms import ARMS, PRICE, SERVERS, SETTINGS, Model, asked
 
 A, B, TIE, UNREAD = Outcome.A, Outcome.B, Outcome.TIE, Outcome.UNREAD
 
@@ -359,3 +360,49 @@ def test_a_budget_below_the_cheapest_policy_is_refused(tmp_path):
     router(tmp_path / "router", rate=False)
     with pytest.raises(BudgetError, match="cheapest policy"):
         routed_judge(tmp_path / "router", routed_settings("pairwise"), budget=0.01)
+
+
+# -- against a server
+
+
+def test_what_the_server_billed_is_in_the_store_whatever_came_late_or_failed(tmp_path):
+    script = scripted.Script(
+        latency_s=0.3, says=("3", "7", "no rating"), faults={"500": 0.1, "429": 0.1, "broken": 0.1, "counts": 0.1}
+    )
+    store = Store.open(str(tmp_path / "j.db"))
+
+    async def work():
+        async with scripted.serving(script) as server:
+            told = from_dict({"servers": {"s": {"url": server.url, "retries": 2}}, "arms": {"rate": ARMS["rate"]}})
+            hasty = RewardSettings(deadline_s=1.0, stop_after=0, concurrency=8)
+            reward = JudgeReward(ArmJudge(told, "rate"), hasty, store=store)
+            await reward.judged(asked("a first one, so that what is slow once is not timed"), 0)
+            scored = await reward.judged(asked(*(f"response {i}" for i in range(40))), 1)
+            await reward.close()
+            return scored.figures, reward.figures(1), reward.figures(0) + reward.figures(1), server.count
+
+    first, later, both, count = asyncio.run(work())
+    assert first.asked == 40
+    assert first.late > 0, "not all could be judged in time"
+    assert first.verdicts > 0
+    assert later.judgments > first.judgments, "what came late is counted in its step"
+    spend = store.spend()
+    assert (spend.prompt_tokens, spend.output_tokens) == (count.prompt_tokens, count.output_tokens)
+    assert spend.unmetered_calls == count.unmetered_calls > 0
+    assert (both.prompt_tokens, both.output_tokens) == (count.prompt_tokens, count.output_tokens)
+    assert both.judgments == spend.judgments == sum(1 for _ in store.records())
+    store.close()
+
+
+def test_a_server_that_is_given_up_fails_and_ends_the_training_with_its_words(tmp_path):
+    async def work():
+        async with scripted.serving(scripted.Script(faults={"401": 1.0})) as server:
+            told = from_dict({"servers": {"s": {"url": server.url}}, "arms": {"rate": ARMS["rate"]}})
+            reward = JudgeReward(ArmJudge(told, "rate"))
+            try:
+                await reward.rewards(asked(*(f"response {i}" for i in range(8))), 1)
+            finally:
+                await reward.close()
+
+    with pytest.raises(RewardError, match=r"8 failed.*the first failure says: .*Incorrect API key"):
+        asyncio.run(work())

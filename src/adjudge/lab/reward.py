@@ -30,6 +30,7 @@ from adjudge.store.store import Store
 from adjudge.types import digest
 
 STEPS_KEPT = 64  # of figures and purses
+CLOSING_S = 60.0
 T = TypeVar("T")
 _FORGOTTEN = frozenset({"failed", OVER_BUDGET, LATE})  # what another try may change
 
@@ -130,9 +131,11 @@ class JudgeReward:
         return self._figures.get(step, StepFigures())
 
     async def close(self) -> None:
-        """Wait for what is in flight, at most `deadline_s`, write it, and close the judge. Raises StoreError."""
+        """Wait for what is being judged, at most CLOSING_S, write it, and close the judge. Raises StoreError."""
+        for portion in self._in_flight.values():
+            portion.until = -math.inf  # what had no turn yet gets none
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self.settings.deadline_s)
+            await asyncio.wait(self._tasks, timeout=CLOSING_S)
             await cancelled(list(self._tasks))
         try:
             if self._journal is not None:
