@@ -65,9 +65,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base. `path`: a pretrained model; without one a Llama of this size is trained on the world.
 
-    First it learns to copy and to find in texts of one or two sentences (`primers`), which takes a tenth of the time
-    that it takes in whole ones; then, mixed, the world's language (`texts`: responses to briefs), finding words in whole
-    responses (`searches`), and the form of each kind of judgment from a few labelled items (`forms`)."""
+    First it learns to copy and to find in texts of one or two sentences (`primers`), which it does much sooner than in
+    whole ones; then, mixed, the world's language (`texts`: responses to briefs), finding words in whole responses
+    (`searches`), and the form of each kind of judgment from a few labelled items (`forms`)."""
 
     path: str = ""
     width: int = 128

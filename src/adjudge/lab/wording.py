@@ -62,9 +62,9 @@ def rubric(brief: Brief) -> str:
 
 
 def search(checked: Checked, words: int, rng: random.Random) -> tuple[str, str]:
-    """The auxiliary task (prompt, completion): the response again as in a trace, then for each of so many
-    words, half of them in it, which sentence has it first. It ends with a word of its own, so that a judge who is asked to reason does
-    not wander into it."""
+    """The auxiliary task (prompt, completion): the response again as in a trace, then of each of so many words, half of
+    them in it, which sentence has it first. Its prompt ends with a word of its own, so that a judge who is asked to
+    reason does not wander into it."""
     copied = trace(checked, "high").partition(" | ")[0]
     first: dict[str, str] = {}
     for place, sentence in enumerate(checked.text.sentences):
