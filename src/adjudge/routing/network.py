@@ -63,13 +63,14 @@ SMALL = Schedule(steps=800, cost_in_budgets=True, dual_each_step=True)
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`budgets`, in mean costs of the first arm: one network each. Temperatures count where the variant names them;
-    that of costs is in mean costs of the cheapest arm."""
+    that of costs is in mean costs of the cheapest arm. `beta`: entropy weight."""
 
     variant: Literal["acer", "racer-r", "racer-c", "racer"] = "racer"
     schedule: Literal["published", "small"] = "small"
     budgets: tuple[float, ...] = ()
     temperature_reward: float = 1.0
     temperature_cost: float = 50.0
+    beta: float = PUBLISHED.beta
 
     def temperatures(self) -> tuple[float, float]:
         """(tau_r, tau_c); infinity is the plain mean."""
@@ -163,7 +164,7 @@ def fit(table: Table, settings: Settings = Settings(), seed: int = 0) -> Network
     unit = float(mean_K[mean_K > 0].min(initial=np.inf))
     unit = unit if np.isfinite(unit) else 1.0
     lens = ridge.focus(sample.x_ID, ("",) * sample.x_ID.shape[1])
-    schedule = PUBLISHED if settings.schedule == "published" else SMALL
+    schedule = (PUBLISHED if settings.schedule == "published" else SMALL)._replace(beta=settings.beta)
     held = _held_out(len(cost_IK), schedule.validation, seed)
     z_ID = _single(lens(sample.x_ID))
     order = np.argsort(table.arms)

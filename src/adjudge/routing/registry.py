@@ -25,13 +25,14 @@ _ROOM = "adjudge.routing."
 class Options:
     """What a command can say of a fit; every router takes what concerns it. `observe`: the arm to buy first. Radii in
     nats, None for each router's own. `budgets`, in mean costs of the first arm: where a fit has to know them. `asking`:
-    arms that were asked whether they need to reason."""
+    arms that were asked whether they need to reason. `beta`: entropy weight, None for each router's own."""
 
     observe: str = ""
     radius_reward: float | None = None
     radius_cost: float | None = None
     budgets: tuple[float, ...] = ()
     asking: tuple[str, ...] = ()
+    beta: float | None = None
 
 
 class Known(NamedTuple):
@@ -67,6 +68,10 @@ def _stepwise(text: bool) -> Callable[[Options, str], dict[str, Any]]:
     return keywords
 
 
+def _trained(options: Options, _arm: str) -> dict[str, Any]:
+    return {"budgets": options.budgets} | ({} if options.beta is None else {"beta": options.beta})
+
+
 def _observed(options: Options, _arm: str) -> dict[str, Any]:
     return {"observe": options.observe}
 
@@ -78,7 +83,7 @@ ROUTERS = {
     "racer-r": Entry("value", "fit", _robust("racer-r")),
     "racer-c": Entry("value", "fit", _robust("racer-c")),
     "acer": Entry("value", "fit", _robust("acer")),
-    "network": Entry("network", settings=lambda options, _arm: {"budgets": options.budgets}),
+    "network": Entry("network", settings=_trained),
     "knn": Entry("baselines.knn"),
     "mf": Entry("baselines.factors"),
     "m-irt": Entry("baselines.irt"),
