@@ -64,6 +64,7 @@ class ArmJudge:
         self._routed = name in self._judges
         self._rates, self._scale = _kind(self._arm, settings, rates)
         self._guided = guided(settings, self._arm)
+        self._keys = {False: settings.arm_key(name), True: self._guided.arm_key(name)}
         self._backends: dict[str, Backend] = {}
         self._drivers: dict[bool, Driver] = {}  # whether the pair brings a rubric
 
@@ -177,7 +178,7 @@ class ArmJudge:
             return settle.unjudged(arm.name, settle.orders_of(arm), Outcome.FAILED, str(over))
 
     def _key(self, pair: Pair) -> str:
-        return self._settings_for(pair).arm_key(self.name)
+        return self._keys[bool(pair.rubric)]
 
     def _settings_for(self, pair: Pair) -> Settings:
         return self._guided if pair.rubric else self.settings
