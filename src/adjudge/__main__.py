@@ -15,6 +15,7 @@ COMMANDS = {
     "judge": ("judge", "Judge pairs with one or more arms and keep the judgments."),
     "compare": ("compare", "Show per domain where reasoning pays, and what it costs."),
     "route": ("route", "Fit a router, measure routers, and ask one what is worth buying under a budget."),
+    "lab": ("lab", "Train judges and policies, audited by a gold judge that raises an alarm at hacking."),
     "scan": ("scan", "Look for signs that a policy games its judge in the rollouts of a training."),
     "report": ("report", "Write one HTML file with charts and the judgments themselves."),
     "pairs": ("pairs", "Check, convert and mix files of pairs."),

@@ -19,11 +19,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, T
 from adjudge.lab import wording
 from adjudge.lab.preset import Audit, PolicySpec
 from adjudge.lab.reward import JudgeReward
+from adjudge.lab.reward_figures import RewardSettings
 from adjudge.lab.rollouts import Rollout, append_rollouts, read_rollouts
 from adjudge.lab.scoring import Asked, Judge
 from adjudge.lab.training import Tell, reinforce
 
 ROLLOUTS = "rollouts.jsonl"
+DEADLINE_S = 600.0  # a judge in this process is waited for: nothing else could use the time
 
 
 class Recorded(TrainerCallback):  # type: ignore[misc]  # transformers counts as absent for mypy
@@ -90,7 +92,8 @@ def train_policy(
     tokenizer = AutoTokenizer.from_pretrained(start, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(start)
     rows = [{"prompt": wording.policy_prompt(brief), "brief": brief} for brief in briefs]
-    book = Recorded(JudgeReward(judge), gold, audit, folder / ROLLOUTS, spec.rl.group)
+    reward = JudgeReward(judge, RewardSettings(deadline_s=DEADLINE_S, stop_after=3))
+    book = Recorded(reward, gold, audit, folder / ROLLOUTS, spec.rl.group)
     return reinforce(model, tokenizer, rows, book.rewards, spec.rl, folder, seed=seed, callbacks=[book], tell=tell)
 
 
