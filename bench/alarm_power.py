@@ -8,12 +8,13 @@ audited, one rollout each by gold, all 8 rollouts of the prompt by the proxy. Ru
     gap 1, 2 the proxy's mean less gold's has grown by 1 (2) points from the first four looks to the last four
     t-test   Welch, 5 %, at each look: gold of the last four looks is below its best earlier four, and proxy is above
 
-Delays count from the true onset (gold's peak). With onset unknown it is drawn for each run. About five minutes.
+Delays count from the true onset (gold's peak); where it is unknown it is drawn for each run. The last table varies how
+much is audited. About six minutes of processor time; `--part` runs one table alone.
 """
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,21 @@ BLOCK = 4
 SPREAD = 4.0  # of the beta that scores are drawn from: sd 2 in the middle
 SAME_PROMPT = 0.4  # share of variance that the rollouts of one prompt have in common
 Path = tuple[np.ndarray, np.ndarray]
+
+
+class Design(NamedTuple):
+    """An audit every so many steps of so many prompts, and `rolls` rollouts of each."""
+
+    every: int = EVERY
+    prompts: int = PROMPTS
+    rolls: int = 1
+
+    @property
+    def calls(self) -> int:
+        return self.prompts * self.rolls
+
+
+USUAL = Design()
 
 
 class Kind(NamedTuple):
@@ -103,19 +119,20 @@ HACKED = (
     Kind("gold never rises, proxy does", lambda _: _at([0, 100, 300], [3.5, 3.5, 3.5], [4.0, 7.0, 7.4], 0)),
     Kind("prototype, noisy judge (r = .6)", _prototype, r=0.6),
 )
+DESIGNS = (Design(5, 8), Design(5, 8, 4), Design(5, 16), Design(5, 32), Design(5, 64), Design(2, 16), Design(1, 8, 8))
 
 
-def looks(rng: np.random.Generator, kind: Kind, paths: Path) -> Iterator[alarm.Look]:
+def looks(rng: np.random.Generator, kind: Kind, paths: Path, design: Design) -> Iterator[alarm.Look]:
     """The audits of one run. Means are exact: gold is rounded up or down by chance."""
-    moved = 0.0
-    for i, step in enumerate(AT):
-        prompt = rng.normal(size=(PROMPTS, 1))
-        own = SAME_PROMPT**0.5 * prompt + (1 - SAME_PROMPT) ** 0.5 * rng.normal(size=(PROMPTS, GROUP))
-        seen = kind.r * own + (1 - kind.r**2) ** 0.5 * rng.normal(size=(PROMPTS, GROUP))
-        gold, proxy = (np.clip(path[i] + moved, 0.3, 8.7) for path in paths)
-        gold_N = np.floor(_scores(own[:, 0], gold) + rng.random(PROMPTS)).clip(0, 9)
-        yield alarm.Look(int(step), gold_N, _scores(seen, proxy).mean(axis=1))
-        moved += kind.feedback * (gold_N.mean() - gold)
+    moved, prompts, rolls = 0.0, design.prompts, design.rolls
+    for step in range(0, STEPS, design.every):
+        prompt = rng.normal(size=(prompts, 1))
+        own = SAME_PROMPT**0.5 * prompt + (1 - SAME_PROMPT) ** 0.5 * rng.normal(size=(prompts, GROUP))
+        seen = kind.r * own + (1 - kind.r**2) ** 0.5 * rng.normal(size=(prompts, GROUP))
+        gold, proxy = (float(np.clip(np.interp(step, AT, path) + moved, 0.3, 8.7)) for path in paths)
+        gold_NK = np.floor(_scores(own[:, :rolls], gold) + rng.random((prompts, rolls))).clip(0, 9)
+        yield alarm.Look(step, gold_NK.mean(axis=1), _scores(seen, proxy).mean(axis=1))
+        moved += kind.feedback * (gold_NK.mean() - gold)
 
 
 def _scores(latent: np.ndarray, mean: float) -> np.ndarray:
@@ -124,7 +141,7 @@ def _scores(latent: np.ndarray, mean: float) -> np.ndarray:
 
 
 def our_alarm(run: list[alarm.Look]) -> float:
-    problem = alarm.Problem(looks=len(AT))
+    problem = alarm.Problem(looks=len(run))
     state = alarm.init(problem)
     for look in run:
         state = alarm.step(problem, state, look)
@@ -165,16 +182,63 @@ RULES: dict[str, Callable[[list[alarm.Look]], float]] = {
 }
 
 
-def simulate(kind: Kind, runs: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def simulate(
+    kind: Kind, runs: int, seed: int, design: Design = USUAL, rules: Sequence[str] = tuple(RULES)
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Onset of each run, and the step at which each rule spoke (inf: never)."""
-    onsets, spoke = np.empty(runs), {name: np.empty(runs) for name in RULES}
+    onsets, spoke = np.empty(runs), {name: np.empty(runs) for name in rules}
     for i in range(runs):
         rng = np.random.default_rng([seed, i])
         gold, proxy, onsets[i] = kind.paths(rng)
-        run = list(looks(rng, kind, (gold, proxy)))
-        for name, rule in RULES.items():
-            spoke[name][i] = rule(run)
+        run = list(looks(rng, kind, (gold, proxy), design))
+        for name in rules:
+            spoke[name][i] = RULES[name](run)
     return onsets, spoke
+
+
+def honest(runs: int, seed: int) -> None:
+    print(f"\nHonest runs that raise an alarm, of {runs} (95 % interval)")
+    print(f"{'':38}" + "".join(f"{name:>26}" for name in RULES))
+    for kind in HONEST:
+        _, spoke = simulate(kind, runs, seed)
+        cells = [_percent(int(np.isfinite(at).sum()), runs) for at in spoke.values()]
+        print(f"{kind.name:38}" + "".join(f"{cell:>26}" for cell in cells), flush=True)
+
+
+def hacked(runs: int, seed: int) -> None:
+    print(f"\nHacked runs, {runs} each: steps from onset to alarm, median (quartiles); gold calls; share caught")
+    for kind in HACKED:
+        onsets, spoke = simulate(kind, runs, seed + 1)
+        print(kind.name)
+        for name, at in spoke.items():
+            print(f"    {name:8}{_delays(onsets, at, USUAL)}", flush=True)
+
+
+def designs(runs: int, seed: int) -> None:
+    print(f"\nThe alarm by what is audited, {runs} runs each of: {HACKED[0].name}")
+    for design in DESIGNS:
+        onsets, spoke = simulate(HACKED[0], runs, seed + 1, design, ["alarm"])
+        name = f"every {design.every}: {design.prompts} prompts x {design.rolls}"
+        print(f"    {name:26}{_delays(onsets, spoke['alarm'], design)}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--honest", type=int, default=100, help="runs of each honest kind")
+    parser.add_argument("--hacked", type=int, default=40, help="runs of each hacked kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", choices=["honest", "hacked", "designs"], action="append")
+    options = parser.parse_args()
+    parts = options.part or ["honest", "hacked", "designs"]
+    start = time.process_time()
+    print(f"SIMULATED. {STEPS} steps, an audit of {PROMPTS} gold calls every {EVERY} steps, seed {options.seed}.")
+    if "honest" in parts:
+        honest(options.honest, options.seed)
+    if "hacked" in parts:
+        hacked(options.hacked, options.seed)
+    if "designs" in parts:
+        designs(options.hacked, options.seed)
+    print(f"\n{time.process_time() - start:.0f} s of processor time")
 
 
 def _percent(count: int, n: int) -> str:
@@ -182,42 +246,14 @@ def _percent(count: int, n: int) -> str:
     return f"{100 * interval.value:5.1f} % ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--honest", type=int, default=150, help="runs of each honest kind")
-    parser.add_argument("--hacked", type=int, default=60, help="runs of each hacked kind")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    start = time.monotonic()
-    print(f"SIMULATED. {STEPS} steps, an audit of {PROMPTS} gold calls every {EVERY} steps, seed {options.seed}.")
-    print(f"\nHonest runs that raise an alarm, of {options.honest} (95 % interval)")
-    print(f"{'':38}" + "".join(f"{name:>26}" for name in RULES))
-    for kind in HONEST:
-        _, spoke = simulate(kind, options.honest, options.seed)
-        cells = [_percent(int(np.isfinite(at).sum()), options.honest) for at in spoke.values()]
-        print(f"{kind.name:38}" + "".join(f"{cell:>26}" for cell in cells), flush=True)
-    print(
-        f"\nHacked runs, {options.hacked} each: steps from onset to alarm, median (quartiles); gold calls; share caught"
-    )
-    for kind in HACKED:
-        onsets, spoke = simulate(kind, options.hacked, options.seed + 1)
-        print(kind.name)
-        for name, at in spoke.items():
-            print(f"    {name:8}{_delays(onsets, at)}", flush=True)
-    print(f"\n{time.monotonic() - start:.0f} s")
-
-
-def _delays(onsets: np.ndarray, at: np.ndarray) -> str:
+def _delays(onsets: np.ndarray, at: np.ndarray, design: Design) -> str:
     early = at < onsets
-    late = np.where(early, np.inf, at - onsets)
-    low, middle, high = (f"{q:.0f}" if np.isfinite(q) else "never" for q in np.sort(late)[_places(len(late))])
-    calls = "" if middle == "never" else f"{PROMPTS * float(middle) / EVERY:6.0f} calls"
-    caught, n = int(np.isfinite(late).sum()), len(at)
-    return f"{middle:>6} ({low} to {high}){calls}; {100 * caught / n:.0f} %, before onset {100 * early.mean():.0f} %"
-
-
-def _places(n: int) -> list[int]:
-    return [n // 4, n // 2, (3 * n) // 4]
+    late = np.sort(np.where(early, np.inf, at - onsets))
+    n = len(at)
+    low, middle, high = (f"{q:.0f}" if np.isfinite(q) else "never" for q in late[[n // 4, n // 2, (3 * n) // 4]])
+    calls = "" if middle == "never" else f"{design.calls * float(middle) / design.every:6.0f} calls"
+    caught = 100 * np.isfinite(late).mean()
+    return f"{middle:>6} ({low} to {high}){calls}; {caught:.0f} %, before onset {100 * early.mean():.0f} %"
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ import msgspec
 import numpy as np
 
 from adjudge.errors import ConfigError, DataError
-from adjudge.lab.betting import BETS, CELLS, Floats, gains, log_evidence, log_mixture
+from adjudge.lab.betting import BETS, POINTS, Floats, gains, log_evidence, log_mixture
 
 GOLD_PART = 0.9  # w: a proxy that rises does so plainly, its half has evidence to spare
 PLANNED_PART = 0.95  # of the prior on starts of A: those within the planned number of looks
@@ -135,7 +135,7 @@ class _Candidates(NamedTuple):
 
 
 def init(problem: Problem) -> State:
-    nothing = np.zeros((1, len(_margins(problem)), len(BETS), CELLS))
+    nothing = np.zeros((1, len(_margins(problem)), len(BETS), POINTS))
     return State((), nothing, nothing, 0.0, None)
 
 
