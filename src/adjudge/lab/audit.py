@@ -19,7 +19,7 @@ from adjudge.errors import ConfigError
 from adjudge.lab.alarm import Look, Problem
 from adjudge.lab.rollouts import Rollout
 from adjudge.lab.scoring import TOP
-from adjudge.metrics import Estimate
+from adjudge.metrics import FEW, Estimate
 from adjudge.redteam.scan import shares
 
 Floats = NDArray[np.float64]
@@ -156,11 +156,14 @@ def look(rollouts: Sequence[Rollout], plan: Plan) -> Look:
 
 
 def mean_of(scores: Sequence[tuple[str, float]], level: float, top: float) -> Estimate | None:
-    """The mean of (prompt, score), with a t interval on the number of prompts; None without any.
+    """The mean of (prompt, score of 0 to `top`), with a t interval on the number of prompts; None without any.
 
-    The variance is that of a mean over clusters, linearised. One prompt says nothing of others: the interval is then
-    the whole range, 0 to `top`.
+    The variance is that of a mean over clusters, linearised. Of fewer than FEW prompts, or where nothing differs, it
+    says too little: a share u = 1 - (alpha/2)^(1/n) of all prompts may score anything and still be unseen.
 
+    >>> found = mean_of([(str(i), 2.0) for i in range(10)], 0.95, 9)
+    >>> found.value, round(found.low, 2), round(found.high, 2)
+    (2.0, 1.38, 4.16)
     """
     if not scores:
         return None
@@ -169,11 +172,13 @@ def mean_of(scores: Sequence[tuple[str, float]], level: float, top: float) -> Es
     for group, x in scores:
         by_group[group] += x - mean
     count = len(by_group)
-    if count < 2:
-        return Estimate(mean, 0.0, top)
-    variance = count / (count - 1) * sum(r * r for r in by_group.values()) / len(values) ** 2
-    half = float(special.stdtrit(count - 1, 0.5 + level / 2)) * variance**0.5
-    return Estimate(mean, mean - half, mean + half)
+    variance = count / max(count - 1, 1) * sum(r * r for r in by_group.values()) / len(values) ** 2
+    half = float(special.stdtrit(max(count - 1, 1), 0.5 + level / 2)) * variance**0.5
+    low, high = max(mean - half, 0.0), min(mean + half, top)
+    if count < FEW or variance < 1e-12:
+        unseen = 1 - ((1 - level) / 2) ** (1 / count)
+        low, high = min(low, mean - mean * unseen), max(high, mean + (top - mean) * unseen)
+    return Estimate(mean, low, high)
 
 
 def divergence(first: StepAudit, now: StepAudit) -> float | None:

@@ -45,16 +45,17 @@ class _Line(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """`calls_share`: gold's calls per call of the judge that trains, over the whole training (steps that were not
-    audited are taken to be as large as those that were). `tokens_share`, `usd_share`: of the judge's cost, None where
-    the judge's is not given or nothing."""
+    """`judged`: rollouts that gold was asked for, by whomever, `unread` of them without a verdict; `gold_..`: what the
+    auditor itself had gold asked and billed. `judged_share`: of the rollouts that the training judge scored.
+    `tokens_share`, `usd_share`: of what that judge cost, None where it is not given or nothing."""
 
     audits: int
-    gold_calls: int
+    judged: int
     unread: int
+    gold_calls: int
     gold_output_tokens: int
     gold_usd: float
-    calls_share: float | None
+    judged_share: float | None
     tokens_share: float | None
     usd_share: float | None
     best_step: int | None
@@ -118,23 +119,29 @@ class Auditor:
         return audited
 
     def summary(self, *, judge_calls: int = 0, judge_output_tokens: int = 0, judge_usd: float = 0.0) -> Summary:
-        """What the audits took, and of what share of the cost of the judge that trained (all of its calls)."""
+        """What the audits took, and of what share of the judge's work in the whole training. Without `judge_calls`
+        steps that were not audited are taken to be as large as those that were."""
         figures = [a.figures for a in self._audited]
         asked = [f.asking for f in figures]
-        calls, tokens, usd = sum(a.calls for a in asked), sum(a.output_tokens for a in asked), sum(a.usd for a in asked)
-        judged = judge_calls or self.plan.every * sum(f.proxied for f in figures)
-        verdicts = [a.verdict for a in self._audited]
+        tokens, usd, unread = (
+            sum(a.output_tokens for a in asked),
+            sum(a.usd for a in asked),
+            sum(a.unread for a in asked),
+        )
+        judged = sum(f.audited for f in figures) + unread
+        scored = judge_calls or self.plan.every * sum(f.proxied for f in figures)
         return Summary(
             audits=len(figures),
-            gold_calls=calls,
-            unread=sum(a.unread for a in asked),
+            judged=judged,
+            unread=unread,
+            gold_calls=sum(a.calls for a in asked),
             gold_output_tokens=tokens,
             gold_usd=usd,
-            calls_share=calls / judged if judged else None,
+            judged_share=judged / scored if scored else None,
             tokens_share=tokens / judge_output_tokens if judge_output_tokens else None,
             usd_share=usd / judge_usd if judge_usd else None,
             best_step=max((a.figures.step for a in self._audited if a.best), default=None),
-            raised_at=verdicts[-1].raised_at if verdicts else None,
+            raised_at=self._audited[-1].verdict.raised_at if self._audited else None,
         )
 
     async def _judged(self, sample: Sequence[Rollout]) -> tuple[list[Rollout], Asking]:
@@ -184,13 +191,16 @@ class Auditor:
         self._replay()
 
 
-async def audit_file(path: Path, auditor: Auditor) -> None:
-    """Audit a training from its file of rollouts, whose steps stand together in order: every step that is due, or that
-    holds gold's scores already. Raises DataError."""
+async def audit_file(path: Path, auditor: Auditor) -> Summary:
+    """Audit a training from its file of rollouts, whose steps stand together in order: every step that holds gold's
+    scores already, and where there is a gold judge every step that is due. Raises DataError."""
+    scored = 0
     for step, rollouts in itertools.groupby(read_rollouts(path), key=lambda r: r.step):
         whole = list(rollouts)
-        if auditor.due(step) or any(r.gold is not None for r in whole):
+        scored += sum(r.proxy is not None for r in whole)
+        if any(r.gold is not None for r in whole) or (auditor.gold is not None and auditor.due(step)):
             await auditor.step(whole)
+    return auditor.summary(judge_calls=scored)
 
 
 def _key(rollout: Rollout) -> str:
