@@ -18,6 +18,7 @@ from adjudge.lab import grammar, wording
 from adjudge.lab.labels import EFFORTS, FILES, Label, part_seed, read_labels
 from adjudge.lab.models import new_model, train_tokenizer
 from adjudge.lab.preset import JudgeSpec, Mode, Model
+from adjudge.lab.pretrained import load_pretrained
 from adjudge.lab.program_gold import check, trace
 from adjudge.lab.scoring import TOP, Asked, Score
 from adjudge.lab.torch_judge import TorchJudge
@@ -45,13 +46,15 @@ def example(label: Label, spec: JudgeSpec) -> tuple[str, str]:
 
 def make_base(model: Model, folder: Path, seed: int, tell: Tell) -> dict[str, float]:
     """The model that judges and policies start from. See `preset.Model`."""
-    if model.path:
-        tokenizer = AutoTokenizer.from_pretrained(model.path, padding_side="left")
-        base = AutoModelForCausalLM.from_pretrained(model.path)
-        base.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        return {"parameters": float(base.num_parameters())}
     examples = base_examples(model, seed)
+    if model.path:
+        tokenizer, base = load_pretrained(model.path)
+        if not examples:
+            base.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            return {"parameters": float(base.num_parameters())}
+        figures = fine_tune(base, tokenizer, examples, model.training, folder, seed=seed, tell=tell)
+        return figures | {"parameters": float(base.num_parameters())}
     primers = primer_examples(model.primers, seed)
     tokenizer = train_tokenizer(p + c for p, c in examples[:6000])
     base = new_model(tokenizer, model.width, model.layers, model.heads, seed)

@@ -1,13 +1,15 @@
 """A judge whose model runs in this process: the trained judges of the lab, with nothing to serve.
 
-Direct mode is one forward pass: the expected score, sum x p(x) over the ten score tokens. With reasoning the trace is
-generated first, greedily, and the expected score is read where the score stands; a trace that does not come to one
-within the cap is `truncated`, one that ends without a score is `unread`.
+Direct mode is one forward pass: the expected score, sum x p(x) over the ten score tokens, " 0" to " 9", or the digits
+after a space where a tokenizer keeps them apart. With reasoning the trace is generated first, greedily, and the
+expected score is read where the score stands; a trace that does not come to one within the cap is `truncated`, one that
+ends without a score is `unread`.
 """
 
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -29,9 +31,10 @@ class TorchJudge:
         self.model = AutoModelForCausalLM.from_pretrained(folder)
         self.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         ids = [self.tokenizer.encode(f" {score}", add_special_tokens=False) for score in range(TOP + 1)]
-        if any(len(one) != 1 for one in ids):
-            raise ConfigError(f"{folder}: the tokenizer has no single tokens for the scores 0 to {TOP}")
-        self.score_ids = torch.tensor([one[0] for one in ids])
+        if any(one[:-1] != ids[0][:-1] for one in ids) or len({one[-1] for one in ids}) <= TOP:
+            raise ConfigError(f"{folder}: the tokenizer's scores 0 to {TOP} do not differ in their last token alone")
+        self.score_ids = torch.tensor([one[-1] for one in ids])
+        self.lead_ids = ids[0][:-1]  # before each score: the space, where a tokenizer keeps digits apart
         self._alone = asyncio.Lock()
 
     async def score(self, asked: Sequence[Asked]) -> list[Score]:
@@ -49,8 +52,8 @@ class TorchJudge:
         given = given.to(self.model.device)
         lengths = given["attention_mask"].sum(dim=1).tolist()
         if self.mode == "direct":
-            logits = self.model(**given, logits_to_keep=1).logits[:, -1]
-            return [self._direct(logits[k], int(lengths[k])) for k in range(len(asked))]
+            logits, led = self._at_score(given)
+            return [self._direct(logits[k], int(lengths[k]), led[k]) for k in range(len(asked))]
         made = self.model.generate(
             **given, max_new_tokens=self.max_tokens, do_sample=False, return_dict_in_generate=True, output_logits=True
         )
@@ -58,12 +61,21 @@ class TorchJudge:
         logits = torch.stack(made.logits, dim=1)
         return [self._reasoned(written[k], logits[k], int(lengths[k])) for k in range(len(asked))]
 
-    def _direct(self, logits: torch.Tensor, prompt_tokens: int) -> Score:
-        usage = Usage(prompt_tokens=prompt_tokens, output_tokens=1)
+    def _at_score(self, given: Any) -> tuple[torch.Tensor, list[bool]]:
+        """Logits where the score's token stands, and whether the model would have written the lead before it."""
+        lead = torch.tensor(self.lead_ids, device=self.model.device, dtype=torch.long)
+        rows = given["input_ids"].shape[0]
+        ids = torch.cat([given["input_ids"], lead.expand(rows, -1)], dim=1)
+        mask = torch.cat([given["attention_mask"], torch.ones_like(lead).expand(rows, -1)], dim=1)
+        logits = self.model(input_ids=ids, attention_mask=mask, logits_to_keep=1 + len(lead)).logits
+        return logits[:, -1], (logits[:, :-1].argmax(dim=-1) == lead).all(dim=1).tolist()
+
+    def _direct(self, logits: torch.Tensor, prompt_tokens: int, led: bool = True) -> Score:
+        usage = Usage(prompt_tokens=prompt_tokens, output_tokens=1 + len(self.lead_ids))
         token = int(logits.argmax())
-        text = self.tokenizer.decode([token])
-        if token not in self.score_ids:
-            return Score(None, why="unread", text=text, usage=usage)
+        text = self.tokenizer.decode([*self.lead_ids, token])
+        if not led or token not in self.score_ids:
+            return Score(None, why="unread", text=text if led else "", usage=usage)
         return Score(self._expected(logits), text=text, usage=usage)
 
     def _reasoned(self, ids: torch.Tensor, logits: torch.Tensor, prompt_tokens: int) -> Score:
@@ -74,7 +86,9 @@ class TorchJudge:
         if not len(end):
             return Score(None, why="truncated", text=text, usage=usage)
         last = int(ids[length - 1]) if length else -1
-        if last not in self.score_ids or self.tokenizer.decode(ids[: length - 1]).count(SCORE) != 1:
+        lead = ids[max(0, length - 1 - len(self.lead_ids)) : length - 1].tolist()
+        scored = last in self.score_ids and lead == self.lead_ids
+        if not scored or self.tokenizer.decode(ids[: length - 1]).count(SCORE) != 1:
             return Score(None, why="unread", text=text, usage=usage)
         return Score(self._expected(logits[length - 1]), text=text, usage=usage)
 
