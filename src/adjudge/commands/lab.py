@@ -26,7 +26,8 @@ STAGES = {
     "judge-sft": "Teach judges what gold said.",
     "judge-grpo": "Let judges practise against gold's labels.",
     "agreement": "Measure how far each judge agrees with gold.",
-    "policy-grpo": "Train policies against judges, audited by gold.",
+    "policy-grpo": "Train policies against judges; gold judges a sample.",
+    "audit": "Have gold audit each training, with the alarm.",
 }
 INSTALL = "pip install 'adjudge[lab]'"
 NEEDED = ("torch", "transformers", "trl", "datasets")

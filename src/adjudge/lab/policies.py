@@ -20,11 +20,10 @@ from adjudge.lab import wording
 from adjudge.lab.preset import Audit, PolicySpec
 from adjudge.lab.reward import JudgeReward
 from adjudge.lab.reward_figures import RewardSettings
-from adjudge.lab.rollouts import Rollout, append_rollouts, read_rollouts
+from adjudge.lab.rollouts import ROLLOUTS, Rollout, append_rollouts, read_rollouts
 from adjudge.lab.scoring import Asked, Judge
 from adjudge.lab.training import Tell, reinforce
 
-ROLLOUTS = "rollouts.jsonl"
 DEADLINE_S = 600.0  # a judge in this process is waited for: nothing else could use the time
 
 

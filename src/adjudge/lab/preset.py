@@ -136,6 +136,20 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Changes with whatever the named parts are made of."""
         return digest(self.world, self.model, *parts)
 
+    def judge_key(self, name: str, seed: int) -> str:
+        """Changes with whatever a judge is made of."""
+        return self.key(seed, *self._lineage(name))
+
+    def policy_key(self, name: str, seed: int) -> str:
+        """Changes with whatever a policy, its judge and its audit are made of."""
+        spec = self.policies[name]
+        return self.key(seed, *([] if spec.judge == "gold" else self._lineage(spec.judge)), spec, self.audit)
+
+    def _lineage(self, name: str) -> list[object]:
+        """Everything that a judge is made of: its own settings, and those of the judges that it starts from."""
+        spec = self.judges[name]
+        return [spec, *(self._lineage(spec.start) if spec.start else [])]
+
 
 def names() -> list[str]:
     """The presets that come with the package."""

@@ -11,6 +11,8 @@ import msgspec
 from adjudge.errors import DataError
 from adjudge.files import lines
 
+ROLLOUTS = "rollouts.jsonl"  # in a policy's folder
+
 
 class Rollout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`proxy`: the training judge's reward, in its own unit, None where it gave no verdict; `gold`: 0 to 9 where

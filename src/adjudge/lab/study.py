@@ -1,6 +1,6 @@
 """A whole study: every stage of a preset in order, for each seed, skipping what is done.
 
-    annotate -> base -> judge-sft, judge-grpo -> agreement -> policy-grpo, audited
+    annotate -> base -> judge-sft, judge-grpo -> agreement -> policy-grpo -> audit
 
 Each stage has a folder and, once it is whole, a `done.json` in it with its figures and the key of the settings that
 made it. A stage whose settings have changed since is refused, never mixed with what others made of the old ones.
@@ -12,16 +12,16 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import torch
 
 from adjudge import metrics
 from adjudge.errors import ConfigError
-from adjudge.files import replacing
 from adjudge.lab import judges, policies
+from adjudge.lab.audit_stage import audit_policy
+from adjudge.lab.done import Done, Figures, read_done, write_done
 from adjudge.lab.labels import BRIEFS, annotate, part_seed, read_briefs
 from adjudge.lab.preset import Preset
 from adjudge.lab.program_gold import ProgramGold
@@ -29,10 +29,7 @@ from adjudge.lab.scoring import Judge
 from adjudge.lab.torch_judge import TorchJudge
 from adjudge.lab.training import quiet
 
-Figures = dict[str, Any]
-DONE = "done.json"
-KINDS = ("annotate", "base", "judge-sft", "judge-grpo", "agreement", "policy-grpo")
-
+KINDS = ("annotate", "base", "judge-sft", "judge-grpo", "agreement", "policy-grpo", "audit")
 
 Tell = Callable[[int, int], None]
 
@@ -51,14 +48,6 @@ class Stage(NamedTuple):
         return f"{self.kind} {self.of}".strip()
 
 
-class Done(msgspec.Struct, frozen=True):
-    """A stage that is whole."""
-
-    key: str
-    seconds: float
-    figures: Figures
-
-
 def stages(preset: Preset, seed: int, root: Path) -> list[Stage]:
     """All stages of one seed, in an order that their inputs allow."""
     key = preset.key(seed)
@@ -68,14 +57,15 @@ def stages(preset: Preset, seed: int, root: Path) -> list[Stage]:
     ]
     for name in preset.ordered_judges():
         kind = "judge-sft" if preset.judges[name].sft else "judge-grpo"
-        key = preset.key(seed, *_lineage(preset, name))
+        key = preset.judge_key(name, seed)
         found.append(Stage(kind, name, f"judges/{name}", key, functools.partial(_judged, preset, name, seed, root)))
         found.append(Stage("agreement", name, f"agreement/{name}", key, functools.partial(_agreed, preset, name, root)))
-    for name, spec in preset.policies.items():
-        lineage = [] if spec.judge == "gold" else _lineage(preset, spec.judge)
-        key = preset.key(seed, *lineage, spec, preset.audit)
+    for name in preset.policies:
+        key = preset.policy_key(name, seed)
         made = functools.partial(_trained, preset, name, seed, root)
         found.append(Stage("policy-grpo", name, f"policies/{name}", key, made))
+        audited = functools.partial(_audited, preset, name, seed, root)
+        found.append(Stage("audit", name, f"audits/{name}", key, audited))
     return found
 
 
@@ -104,28 +94,15 @@ def run(
     return found
 
 
-def read_done(folder: Path) -> Done | None:
-    """What a stage left when it was whole."""
-    path = folder / DONE
-    return msgspec.json.decode(path.read_bytes(), type=Done) if path.exists() else None
-
-
 def _run(stage: Stage, folder: Path, tell: Tell) -> Done:
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     tell(0, 0)
     figures = stage.run(folder, tell)
     done = Done(stage.key, time.monotonic() - began, figures)
-    with replacing(folder / DONE) as file:
-        file.write(msgspec.json.format(msgspec.json.encode(done)))
+    write_done(done, folder)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return done
-
-
-def _lineage(preset: Preset, name: str) -> list[object]:
-    """Everything that a judge is made of: its own settings, and those of the judges that it starts from."""
-    spec = preset.judges[name]
-    return [spec, *(_lineage(preset, spec.start) if spec.start else [])]
 
 
 def _judged(preset: Preset, name: str, seed: int, root: Path, folder: Path, tell: Tell) -> Figures:
@@ -152,6 +129,10 @@ def _trained(preset: Preset, name: str, seed: int, root: Path, folder: Path, tel
         texts = policies.write_responses(model, held, part_seed(seed, 21), spec.rl.max_tokens)
         figures |= {f"{at}_{k}": v for k, v in _mean(policies.gold_scores(gold, held, texts)).items()}
     return figures
+
+
+def _audited(preset: Preset, name: str, seed: int, root: Path, folder: Path, _tell: Tell) -> Figures:
+    return audit_policy(preset, name, seed, root / "policies" / name, folder)
 
 
 def _mean(scores: list[float]) -> Figures:
