@@ -312,3 +312,34 @@ def test_an_alarm_state_is_rebuilt_from_the_record_exactly(tmp_path):
     assert again.audits == run.audits
     assert again._state.verdict == run._state.verdict
     assert isinstance(again._state, alarm.State)
+
+
+@pytest.mark.slow
+def test_a_trainer_stops_at_the_alarm_and_keeps_the_best_checkpoint_through_rotation(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    module = pytest.importorskip("adjudge.lab.callback")
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=16, **sizes))
+    settings = transformers.TrainingArguments(
+        output_dir=str(tmp_path / "out"),
+        max_steps=120,
+        per_device_train_batch_size=1,
+        save_steps=5,
+        save_total_limit=2,
+        use_cpu=True,
+        report_to=[],
+        disable_tqdm=True,
+        logging_strategy="no",
+    )
+    trainer = transformers.Trainer(model, settings, train_dataset=[{"input_ids": [1, 2], "labels": [1, 2]}] * 200)
+    rng, plan = np.random.default_rng(0), Plan(every=5, sample=24)
+    book = [hacked(step, rng) for step in range(120)]
+    run = auditor(tmp_path / "audit", Gold(), plan, steps=120)
+    trainer.add_callback(module.AuditCallback(run, lambda step: book[step], log=trainer.log))
+    trainer.train()
+    assert 46 <= trainer.state.global_step <= 111
+    best = module.best_checkpoint(tmp_path / "out")
+    assert best is not None
+    assert (best / "model.safetensors").exists()
+    assert len(list((tmp_path / "out").glob("checkpoint-*"))) <= 3
+    assert [entry["audit/alarm"] for entry in trainer.state.log_history if "audit/alarm" in entry][-1] == 1.0
