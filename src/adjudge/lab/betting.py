@@ -1,8 +1,9 @@
 """Capital won by betting that one block of bounded values has a lower mean than an earlier one, by more than a margin.
 
-Problem. x in [0, 1] comes in looks; the mean of a value given the past may differ from look to look. `R` is a block of
-looks, `A` one after it; mean(R) and mean(A) are the averages of their values' means. Null: mean(A) >= mean(R) - margin.
-If it holds, then with m = mean(A) both of "mean(R) <= m + margin" and "mean(A) >= m" do, and a gambler who bets
+Problem. x in [0, 1] comes in looks; the mean of a value may differ from look to look. `R` is a block of looks, `A` one
+after it that may still grow; mean(R) and mean(A) are the averages of their values' means. Null: mean(A) >= mean(R) -
+margin. Where it holds, so do "mean(R) <= m + margin" and "mean(A) >= m" for m = mean(R) - margin (or 0), a level that
+does not change as A grows, and a gambler who bets
 
     on R above c = m + margin:   prod_R (1 + u (x - c) / c)            u in BETS
     on A below m:                prod_A (1 + u (m - x) / (1 - m))
