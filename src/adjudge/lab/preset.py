@@ -14,6 +14,8 @@ from typing import Any, Literal
 import msgspec
 
 from adjudge.errors import ConfigError
+from adjudge.lab import scale as at_scale
+from adjudge.lab.scale import Scale
 from adjudge.types import digest
 
 Mode = Literal["direct", "low", "medium", "high"]
@@ -121,6 +123,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     audit: Audit = Audit()
     judge_tokens: int = 220  # that a judge may write
     threads: int = 0  # of torch; 0: its own choice. Models this small lose by more than one
+    scale: Scale | None = None  # of a study that is planned, not run in one process
 
     def ordered_judges(self) -> list[str]:
         """Names, each after the judge that it starts from."""
@@ -175,10 +178,31 @@ def load(name: str) -> Preset:
             raise ConfigError(
                 f"{name}: judges.{judge} needs one of sft and rl; a second one goes in a judge of its own"
             )
+    if preset.scale:
+        _check_scale(preset, preset.scale)
     return preset
 
 
-_PARTS: tuple[type[msgspec.Struct], ...] = (Preset, World, Model, JudgeSpec, PolicySpec, Audit, FineTuning, Reinforcing)
+def _check_scale(preset: Preset, scale: Scale) -> None:
+    for kind, names, models in (
+        ("judges", preset.judges, scale.judges),
+        ("policies", preset.policies, scale.policies),
+    ):
+        for name in set(names) ^ set(models):
+            raise ConfigError(
+                f"{preset.name}: {kind}.{name} and scale.{kind} do not name the same; add the missing one"
+            )
+    if unknown := set(scale.pairwise) - set(preset.judges):
+        raise ConfigError(f"{preset.name}: scale.pairwise names no judge: {', '.join(sorted(unknown))}")
+    for name, spec in preset.policies.items():
+        if spec.judge in preset.judges and spec.pairwise != (spec.judge in scale.pairwise):
+            raise ConfigError(f"{preset.name}: policies.{name}: pairwise must be as its judge is in scale.pairwise")
+
+
+_PARTS: tuple[type[msgspec.Struct], ...] = (
+    *(Preset, World, Model, JudgeSpec, PolicySpec, Audit, FineTuning, Reinforcing),
+    *(Scale, at_scale.Data, at_scale.Gold, at_scale.Drawing, at_scale.Lengths, at_scale.Longest, at_scale.Site),
+)
 
 
 def _convert(raw: dict[str, Any], name: str) -> Preset:
