@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from adjudge.lab import alarm
 from adjudge.metrics import wilson
@@ -159,8 +159,9 @@ def gap_rule(run: list[alarm.Look], points: float) -> float:
 
 
 def t_test(run: list[alarm.Look]) -> float:
+    blocks = np.convolve([look.gold_N.mean() for look in run], np.ones(BLOCK), "valid")
     for t in range(2 * BLOCK, len(run) + 1):
-        best = max(range(t - 2 * BLOCK + 1), key=lambda s: np.mean([look.gold_N for look in run[s : s + BLOCK]]))
+        best = int(blocks[: t - 2 * BLOCK + 1].argmax())
         then, now = run[best : best + BLOCK], run[t - BLOCK : t]
         fell = _welch([look.gold_N for look in now], [look.gold_N for look in then])
         rose = _welch([look.proxy_N for look in then], [look.proxy_N for look in now])
@@ -170,8 +171,11 @@ def t_test(run: list[alarm.Look]) -> float:
 
 
 def _welch(lower: list[np.ndarray], higher: list[np.ndarray]) -> float:
-    """One-sided p that the first has the lower mean."""
-    return float(stats.ttest_ind(np.ravel(lower), np.ravel(higher), equal_var=False, alternative="less").pvalue)
+    """One-sided p that the first has the lower mean (scipy's ttest_ind takes ten times as long)."""
+    x, y = np.ravel(lower), np.ravel(higher)
+    a, b = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
+    freedom = (a + b) ** 2 / (a**2 / (len(x) - 1) + b**2 / (len(y) - 1))
+    return float(special.stdtr(freedom, (x.mean() - y.mean()) / (a + b) ** 0.5))
 
 
 RULES: dict[str, Callable[[list[alarm.Look]], float]] = {

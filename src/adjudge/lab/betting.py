@@ -29,10 +29,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.integer]
 
 POINTS = 64
 BETS = np.array([0.2, 0.4, 0.6, 0.8])
 _LEVELS = (np.arange(POINTS) + 0.5) / POINTS
+_AT_ONCE = 64  # recent blocks: what bounds the memory
 _STEEP = 1e9  # the slope where a cell has no neighbour: it bounds nothing
 
 
@@ -57,25 +59,34 @@ def log_mixture(summed_UM: Floats) -> Floats:
 
 def log_evidence(reference_RM: Floats, recent_AM: Floats) -> Floats:
     """log E (R, A) of every reference block with every recent one, from their log capitals."""
-    return np.stack([least(reference_RM + recent_M) for recent_M in recent_AM], axis=-1)
+    parts = []
+    for first in range(0, len(recent_AM), _AT_ONCE):
+        sums_RAM = reference_RM[:, None] + recent_AM[None, first : first + _AT_ONCE]
+        parts.append(least(sums_RAM.reshape(-1, POINTS)).reshape(sums_RAM.shape[:2]))
+    return np.concatenate(parts, axis=1)
 
 
-def least(f_RM: Floats) -> Floats:
+def least(f_NM: Floats) -> Floats:
     """A lower bound, and a close one, of the minimum over [0, 1] of convex functions given at the grid's points."""
-    rows_R, at_R = np.arange(len(f_RM)), f_RM.argmin(axis=1)
-    padded = np.pad(f_RM, ((0, 0), (2, 2)), constant_values=_STEEP)
-    far_left, left, lowest, right, far_right = (padded[rows_R, at_R + i] for i in range(5))
+    rows_N, at_N = np.arange(len(f_NM)), f_NM.argmin(axis=1)
+    far_left, left, lowest, right, far_right = (_beside(f_NM, rows_N, at_N + i) for i in range(-2, 3))
     inside = np.minimum(_meeting(left, lowest, right, far_right), _meeting(right, lowest, left, far_left))
     # from the outermost points to 0 and 1 it is half a cell, where the outermost secants bound it
-    outside = np.minimum(1.5 * f_RM[:, 0] - 0.5 * f_RM[:, 1], 1.5 * f_RM[:, -1] - 0.5 * f_RM[:, -2])
-    return np.where((at_R == 0) | (at_R == POINTS - 1), np.minimum(inside, outside), inside)
+    outside = np.minimum(1.5 * f_NM[:, 0] - 0.5 * f_NM[:, 1], 1.5 * f_NM[:, -1] - 0.5 * f_NM[:, -2])
+    return np.where((at_N == 0) | (at_N == POINTS - 1), np.minimum(inside, outside), inside)
 
 
-def _meeting(before_R: Floats, here_R: Floats, there_R: Floats, after_R: Floats) -> Floats:
+def _beside(f_NM: Floats, rows_N: Ints, places_N: Ints) -> Floats:
+    inside_N = (places_N >= 0) & (places_N < POINTS)
+    return np.where(inside_N, f_NM[rows_N, np.clip(places_N, 0, POINTS - 1)], _STEEP)
+
+
+def _meeting(before_N: Floats, here_N: Floats, there_N: Floats, after_N: Floats) -> Floats:
     """How low a convex function can be between two neighbouring points, `here` the lower one: where the secants of the
     cells before and after meet."""
-    fall_R, rise_R = before_R - here_R, after_R - there_R
-    share_R = np.divide(
-        here_R - there_R + rise_R, fall_R + rise_R, out=np.zeros_like(here_R), where=fall_R + rise_R > 0
+    fall_N, rise_N = before_N - here_N, after_N - there_N
+    share_N = np.divide(
+        here_N - there_N + rise_N, fall_N + rise_N, out=np.zeros_like(here_N), where=fall_N + rise_N > 0
     )
-    return here_R - fall_R * np.clip(share_R, 0.0, 1.0)
+    lowest_N: Floats = here_N - fall_N * np.clip(share_N, 0.0, 1.0)
+    return lowest_N
