@@ -5,11 +5,14 @@ words to be one token. Transformers and torch are imported here and in the stage
 """
 
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from adjudge.lab.scoring import TOP
 
 END, PAD = "<|end|>", "<|pad|>"
 VOCABULARY = 1024
@@ -27,7 +30,8 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    scores = [f" {score}" for score in range(TOP + 1)] * 100  # tokens of their own, however rare they are
+    tokenizer.train_from_iterator(chain(texts, scores), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, padding_side="left", model_max_length=CONTEXT
     )
