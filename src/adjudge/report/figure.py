@@ -18,7 +18,8 @@ class Table(NamedTuple):
 class Figure(NamedTuple):
     """One chart, drawn wide and narrow, with the words under it and the data behind it.
 
-    `legend` is (class, words). Without drawing and table, `caption` says why there is nothing to show.
+    `legend` is (class, words), `badge` (class, words) beside the title. Without drawing and table, `caption` says why
+    there is nothing to show. `notes` stand below the table.
     """
 
     title: str
@@ -26,6 +27,8 @@ class Figure(NamedTuple):
     table: Table | None
     drawings: Sequence[Drawing] = ()
     legend: Sequence[tuple[str, str]] = ()
+    badge: tuple[str, str] | None = None
+    notes: Sequence[str] = ()
 
 
 def both(draw: Callable[[float], Markup]) -> tuple[Drawing, Drawing]:

@@ -59,8 +59,25 @@ class Group(NamedTuple):
     figures: Sequence[Figure]
 
 
+class Sample(NamedTuple):
+    """A text as it was written: what was asked, and `about`, what was said of it."""
+
+    prompt: str
+    text: str
+    about: str
+
+
+class Shelf(NamedTuple):
+    """Samples side by side, folded away under a title: (heading, samples) each."""
+
+    title: str
+    columns: Sequence[tuple[str, Sequence[Sample]]]
+
+
 class Section(NamedTuple):
-    """One comparison: figures that set arms against each other, more of them folded away, and each arm by itself."""
+    """One comparison: figures that set arms against each other, more of them folded away, and each arm by itself.
+
+    `shelves` hold texts, last of all."""
 
     id: str
     evaluator: str
@@ -71,6 +88,17 @@ class Section(NamedTuple):
     between: Sequence[Figure]
     groups: Sequence[Group]
     each: Sequence[Figure]
+    shelves: Sequence[Shelf] = ()
+
+
+class Kind(NamedTuple):
+    """What a page calls itself, and the words that its foot explains; those of comparisons where there are none."""
+
+    name: str
+    words: str = ""
+
+
+COMPARISON, REPORT = Kind("comparison"), Kind("report")
 
 
 def write_report(
@@ -110,10 +138,16 @@ def write_comparison_html(comparison: Comparison, path: str | Path, *, made: Mad
 
 
 def write_sections(
-    sections: Sequence[Section], path: str | Path, *, title: str, made: Made = NOT_SAID, notes: Sequence[str] = ()
+    sections: Sequence[Section],
+    path: str | Path,
+    *,
+    title: str,
+    made: Made = NOT_SAID,
+    notes: Sequence[str] = (),
+    kind: Kind = COMPARISON,
 ) -> None:
     """Write figures that were made elsewhere, a section each. Raises DataError when the file cannot be written."""
-    _write(_render(sections, [], made, notes, None, None, title), path)
+    _write(_render(sections, [], made, notes, None, None, title, kind), path)
 
 
 def _narrowed(records: Iterable[Record], arms: Mapping[str, Sequence[str]]) -> Iterator[Record]:
@@ -191,6 +225,7 @@ def _render(
     chosen: Chosen | None,
     packed: Packed | None,
     title: str = "",
+    kind: Kind = COMPARISON,
 ) -> bytes:
     style, script = _asset("report.css"), _asset("report.js")
     title = title or (sections[0].heading if len(sections) == 1 else f"{len(sections)} evaluators compared")
@@ -199,6 +234,7 @@ def _render(
         sections=sections,
         notes=notes,
         made=made,
+        kind=REPORT if packed else kind,
         version=__version__,
         chosen=chosen,
         packed=packed,

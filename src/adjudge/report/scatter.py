@@ -3,12 +3,13 @@
 Where the names do not all find room, the points carry numbers and the names stand below the picture.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from adjudge.comparison import ArmRow
+from adjudge.metrics import Estimate
 from adjudge.report.svg import (
     NARROW,
     Box,
@@ -27,6 +28,31 @@ from adjudge.report.text import amount, percent_interval, visible
 
 _RADIUS = 5.0
 _MAX_LABEL = 260.0
+
+
+class Spot(NamedTuple):
+    """One point: `cost` along, `value` upwards. `tip` says it in words, first its name."""
+
+    name: str
+    cost: float
+    value: Estimate
+    tip: tuple[str, ...]
+
+
+class Wording(NamedTuple):
+    """`along` names the axis of costs, `unit` writes a tick of the other, which never leaves `bounds`."""
+
+    label: str
+    along: str
+    unit: Callable[[float], str]
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+
+_ACCURACY = Wording(
+    "Accuracy against output tokens per verdict, one point for each arm",
+    "output tokens per verdict",
+    lambda value: f"{100 * value:.0f} %",
+)
 
 
 class _Point(NamedTuple):
@@ -48,17 +74,33 @@ class _Label(NamedTuple):
 
 
 def draw(arms: Mapping[str, ArmRow], width: float) -> Drawing | None:
-    """The chart at this width; None when no arm has both an accuracy and its tokens."""
-    known = {n: r for n, r in arms.items() if r.accuracy is not None and r.output_tokens is not None}
-    if not known:
-        return None
+    """The chart of arms at this width; None when no arm has both an accuracy and its tokens."""
+    spots = [
+        Spot(
+            name,
+            row.output_tokens,
+            row.accuracy,
+            (
+                name,
+                f"accuracy {percent_interval(row.accuracy)}",
+                f"{amount(row.output_tokens)} output tokens per verdict",
+            ),
+        )
+        for name, row in arms.items()
+        if row.accuracy is not None and row.output_tokens is not None
+    ]
+    return plot(spots, width, _ACCURACY) if spots else None
+
+
+def plot(spots: Sequence[Spot], width: float, wording: Wording) -> Drawing:
+    """The chart of one point or more at this width."""
     narrow = width == NARROW
     frame = Box(46 if narrow else 62, 14, width - 14, 300 if narrow else 396)
-    x = cost_scale([r.output_tokens or 0.0 for r in known.values()], frame.x0, frame.x1)
-    lows, highs = zip(*((r.accuracy.low, r.accuracy.high) for r in known.values() if r.accuracy), strict=True)
-    spare = max(0.02, 0.08 * (max(highs) - min(lows)))
-    y = Scale(max(0.0, min(lows) - spare), min(1.0, max(highs) + spare), frame.y1, frame.y0)
-    points = _points(known, x, y)
+    x = cost_scale([spot.cost for spot in spots], frame.x0, frame.x1)
+    low, high = min(s.value.low for s in spots), max(s.value.high for s in spots)
+    spare = max(0.02 * (wording.bounds[1] - wording.bounds[0]), 0.08 * (high - low))
+    y = Scale(max(wording.bounds[0], low - spare), min(wording.bounds[1], high + spare), frame.y1, frame.y0)
+    points = _points(spots, x, y)
     labels = _place(points, [p.name for p in points], frame)
     key: tuple[str, ...] = ()
     if labels is None:
@@ -68,47 +110,37 @@ def draw(arms: Mapping[str, ArmRow], width: float) -> Drawing | None:
     drawing = picture(
         width,
         frame.y1 + 44,
-        "Accuracy against output tokens per verdict, one point for each arm",
-        *_axes(x, y, frame, narrow),
+        wording.label,
+        *_axes(x, y, frame, narrow, wording),
         tag("polyline", points=" ".join(f"{px:.1f},{py:.1f}" for px, py in frontier), class_="frontier"),
         *_marks(points, labels or []),
     )
     return Drawing(drawing, key)
 
 
-def _points(arms: Mapping[str, ArmRow], x: Scale, y: Scale) -> list[_Point]:
+def _points(spots: Sequence[Spot], x: Scale, y: Scale) -> list[_Point]:
     points = []
-    for name, row in arms.items():
-        assert row.accuracy is not None and row.output_tokens is not None
-        better = [
-            other
-            for other in arms.values()
-            if other.accuracy is not None
-            and other.output_tokens is not None
-            and other.accuracy.value >= row.accuracy.value
-            and other.output_tokens <= row.output_tokens
-            and (other.accuracy.value, other.output_tokens) != (row.accuracy.value, row.output_tokens)
-        ]
-        tip = (
-            name,
-            f"accuracy {percent_interval(row.accuracy)}",
-            f"{amount(row.output_tokens)} output tokens per verdict",
+    for spot in spots:
+        here = (spot.value.value, spot.cost)
+        better = any(
+            other.value.value >= here[0] and other.cost <= here[1] and (other.value.value, other.cost) != here
+            for other in spots
         )
-        places = (y.at(row.accuracy.value), y.at(row.accuracy.low), y.at(row.accuracy.high))
-        points.append(_Point(visible(name), x.at(row.output_tokens), *places, tip, not better))
+        places = (y.at(spot.value.value), y.at(spot.value.low), y.at(spot.value.high))
+        points.append(_Point(visible(spot.name), x.at(spot.cost), *places, spot.tip, not better))
     return sorted(points, key=lambda p: (p.x, p.y))
 
 
-def _axes(x: Scale, y: Scale, frame: Box, narrow: bool) -> list[Markup]:
+def _axes(x: Scale, y: Scale, frame: Box, narrow: bool, wording: Wording) -> list[Markup]:
     drawn = []
     for value in y.ticks(44):
         drawn.append(line(frame.x0, y.at(value), frame.x1, y.at(value), "grid"))
-        drawn.append(text(frame.x0 - 8, y.at(value) + 4, f"{100 * value:.0f} %", "tick", "end"))
+        drawn.append(text(frame.x0 - 8, y.at(value) + 4, wording.unit(value), "tick", "end"))
     for value in x.ticks(48 if narrow else 70):
         drawn.append(line(x.at(value), frame.y1, x.at(value), frame.y1 + 5, "axis"))
         drawn.append(text(x.at(value), frame.y1 + 18, tick_label(value), "tick", "middle"))
     scaled = "" if x.kind == "linear" else ", logarithmic"
-    title = f"output tokens per verdict{scaled}"
+    title = f"{wording.along}{scaled}"
     drawn.append(line(frame.x0, frame.y1, frame.x1, frame.y1, "axis"))
     drawn.append(text(frame.x1, frame.y1 + 37, f"{title} →", "tick", "end"))
     return drawn
