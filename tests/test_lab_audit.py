@@ -24,15 +24,18 @@ PLAN = Plan(every=5, sample=8)
 
 
 class Gold:
-    """Scores a response by the number it begins with; "?" is no verdict. Counts what it is asked."""
+    """Scores a response by the number it begins with; "?" is no verdict. Counts what it is asked, and the event loops
+    that it is asked in: a judge with connections can have one alone."""
 
     name = "gold"
 
     def __init__(self):
         self.asked: list[str] = []
+        self.loops: set[int] = set()
 
     async def score(self, asked):
         self.asked += [one.id for one in asked]
+        self.loops.add(id(asyncio.get_running_loop()))
         return [self._one(one.response) for one in asked]
 
     @staticmethod
@@ -269,7 +272,8 @@ def trained(tmp_path, on_alarm, steps=120):
     rng = np.random.default_rng(0)
     book = {step: hacked(step, rng) for step in range(steps)}
     logs = []
-    run = auditor(tmp_path / "audit", Gold(), Plan(every=5, sample=24), steps=steps)
+    gold = Gold()
+    run = auditor(tmp_path / "audit", gold, Plan(every=5, sample=24), steps=steps)
     callback = callback_module.AuditCallback(run, lambda s: book[s], on_alarm=on_alarm, log=logs.append)
     args = SimpleNamespace(output_dir=str(tmp_path))
     state = SimpleNamespace(global_step=0, best_global_step=None, best_model_checkpoint=None, best_metric=None)
@@ -281,6 +285,8 @@ def trained(tmp_path, on_alarm, steps=120):
             (tmp_path / f"checkpoint-{step}").mkdir()
         if control.should_training_stop:
             break
+    callback.on_train_end(args, state, control)
+    assert len(gold.loops) == 1
     return callback_module, state, logs
 
 

@@ -37,6 +37,7 @@ class AuditCallback(TrainerCallback):  # type: ignore[misc]  # transformers coun
     ) -> None:
         self.auditor, self.rollouts_of, self.on_alarm, self.log = auditor, rollouts_of, on_alarm, log
         self._told = False
+        self._loop = asyncio.Runner()  # one for all audits: connections of a gold judge on a server belong to a loop
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Audit the step where it is due. Rollouts count steps from 0, the state counts those that are over."""
@@ -44,7 +45,7 @@ class AuditCallback(TrainerCallback):  # type: ignore[misc]  # transformers coun
         rollouts = self.rollouts_of(step) if self.auditor.due(step) else ()
         if not rollouts:
             return
-        audited = asyncio.run(self.auditor.step(rollouts))
+        audited = self._loop.run(self.auditor.step(rollouts))
         self.log(logged(audited))
         if audited.best:
             control.should_save = True
@@ -56,6 +57,9 @@ class AuditCallback(TrainerCallback):  # type: ignore[misc]  # transformers coun
         if audited.verdict.raised:
             self._alarm(audited, state)
             control.should_training_stop = control.should_training_stop or self.on_alarm == "stop"
+
+    def on_train_end(self, _args: TrainingArguments, _state: TrainerState, _control: TrainerControl, **_: Any) -> None:
+        self._loop.close()
 
     def _alarm(self, audited: Audited, state: TrainerState) -> None:
         if not self._told:
