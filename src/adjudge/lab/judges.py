@@ -20,22 +20,12 @@ from adjudge.lab.models import new_model, train_tokenizer
 from adjudge.lab.preset import JudgeSpec, Mode, Model
 from adjudge.lab.pretrained import load_pretrained
 from adjudge.lab.program_gold import check, trace
-from adjudge.lab.scoring import TOP, Asked, Score
+from adjudge.lab.scoring import Asked, Score, judge_rewards
 from adjudge.lab.torch_judge import TorchJudge
 from adjudge.lab.training import Tell, fine_tune, reinforce
 from adjudge.lab.world import Brief, draw_items, parse_brief
 
 SOUGHT = 8  # words of a search in a whole response
-WORST = float(TOP**2)  # Mmax of the paper
-
-
-def judge_rewards(said: Sequence[int | None], gold: Sequence[int]) -> list[float]:
-    """GRPO's reward of each judgment.
-
-    >>> judge_rewards([None, 9, 4], [9, 9, 0])
-    [-1.0, 1.0, 0.8024691358024691]
-    """
-    return [-1.0 if s is None else (WORST - (s - g) ** 2) / WORST for s, g in zip(said, gold, strict=True)]
 
 
 def example(label: Label, spec: JudgeSpec) -> tuple[str, str]:

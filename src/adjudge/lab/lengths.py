@@ -1,11 +1,10 @@
 """Mean tokens of what a study's models read and write: as a preset says, or counted on texts drawn from the world."""
 
 import re
-from typing import cast
 
 from adjudge.lab import wording
 from adjudge.lab.preset import Mode, Preset
-from adjudge.lab.program_gold import Effort, check, trace
+from adjudge.lab.program_gold import check, trace
 from adjudge.lab.scale import Lengths
 from adjudge.lab.world import draw_items
 
@@ -33,7 +32,7 @@ def world_lengths() -> Lengths:
         count("judged", wording.judge_prompt(brief.text(), response, "direct"))
         count("rubric", wording.rubric(brief))
         for mode in MODES:
-            reasoning = "" if mode == "direct" else trace(checked, cast(Effort, mode))
+            reasoning = "" if mode == "direct" else trace(checked, mode)
             count(mode, wording.judge_completion(reasoning, checked.score, mode))
     means = {kind: sum(counts) / len(counts) for kind, counts in found.items()}
     return Lengths(

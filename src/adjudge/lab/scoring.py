@@ -12,6 +12,7 @@ import msgspec
 from adjudge.types import Usage
 
 TOP = 9  # the highest score; the lowest is 0
+WORST = float(TOP**2)  # the largest squared error, Mmax of the paper
 Failure = str  # "unread", "truncated", "refused" or "failed", as types.Outcome has them
 
 
@@ -47,3 +48,12 @@ class Judge(Protocol):
     async def score(self, asked: Sequence[Asked]) -> list[Score]:
         """One score each, in the order asked. What cannot be judged is a Score without a value, never an exception."""
         ...
+
+
+def judge_rewards(said: Sequence[int | None], gold: Sequence[int]) -> list[float]:
+    """GRPO's reward of each judgment of a judge that is trained: -1 where no score can be read, else by its distance.
+
+    >>> judge_rewards([None, 9, 4], [9, 9, 0])
+    [-1.0, 1.0, 0.8024691358024691]
+    """
+    return [-1.0 if s is None else (WORST - (s - g) ** 2) / WORST for s, g in zip(said, gold, strict=True)]
