@@ -1,9 +1,11 @@
 """adjudge lab: judges trained by a gold judge, policies trained against them, and the audit of both."""
 
 import importlib.util
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +88,29 @@ def _stage(kind: str, line: str) -> click.Command:
 
 for _kind, _line in STAGES.items():
     _stage(_kind, _line)
+
+
+@command.command("report")
+@_options
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The page to write.")
+def write_report(preset: str, out: Path, html: Path, seeds: Seeds, as_json: bool) -> None:
+    """Write what came of a study as one page that opens offline: over the seeds and stages that are done."""
+    from adjudge.lab import report
+    from adjudge.lab.findings import findings
+    from adjudge.lab.readings import read_study
+    from adjudge.report.page import Made
+
+    study = read_study(presets.load(preset), out, seeds)
+    report.write_lab_page(study, html, Made(shlex.join(["adjudge", *sys.argv[1:]]), datetime.now(UTC)))
+    if as_json:
+        click.echo(msgspec.json.encode(report.summary(study) | {"html": str(html)}))
+        return
+    found = findings(study)
+    for finding in found:
+        click.echo(f"({finding.letter}) {finding.status:15} {finding.words}")
+    if missing := report.missing(study):
+        click.echo(f"not done yet: {missing}")
+    click.echo(f"{html}")
 
 
 def _run(name: str, out: Path, seeds: Seeds, kinds: Sequence[str], as_json: bool) -> None:

@@ -87,9 +87,12 @@ def _figures(folder: Path, key: str) -> Figures | None:
     return done.figures if done else None
 
 
-def _training(preset: Preset, name: str, seed: int, root: Path, taken: Figures) -> Training:
+def _training(preset: Preset, name: str, seed: int, root: Path, taken: Figures) -> Training | None:
+    """None for a training of which no step was audited."""
     folder, planned = root / "audits" / name, plan(preset, name, seed)
     audits = auditor(preset, name, seed, folder).audits
+    if not audits:
+        return None
     later = {}  # what gold judged in the audit, not in the training
     if (folder / AUDITED).exists() and (folder / AUDITED).stat().st_size:
         later = {(r.step, r.id): r.gold for r in read_rollouts(folder / AUDITED)}

@@ -1,0 +1,177 @@
+"""The figures of a study's page: each a chart, or a table alone, with the words under it."""
+
+import numpy as np
+
+from adjudge.lab.done import Figures
+from adjudge.lab.estimates import Measured, from_interval, over_seeds
+from adjudge.lab.findings import LEAST_VERDICTS, MATTERS, Claim, Finding, Status, Unit
+from adjudge.lab.readings import Readings
+from adjudge.lab.roles import SAID, role
+from adjudge.metrics import Estimate
+from adjudge.report import dots, scatter
+from adjudge.report import text as t
+from adjudge.report.dots import Dot, Dots
+from adjudge.report.figure import Figure, Table, both
+from adjudge.report.page import Group
+from adjudge.report.rows import Axis
+from adjudge.report.svg import NARROW, WIDE, Scale
+
+STATUS: dict[Status, tuple[str, str]] = {
+    "reproduced": ("yes", "reproduced"),
+    "not reproduced": ("no", "not reproduced"),
+    "cannot be shown": ("open", "cannot be shown at this size"),
+    "not run": ("none", "not run yet"),
+}
+_UNITS: dict[Unit, str] = {
+    "alpha": "points of alpha x 100",
+    "gold": "of gold's 9 points",
+    "proxy": "of the proxy's 9 points",
+}
+
+
+def group(figure: Figure) -> Group:
+    """One figure, folded away under its title."""
+    return Group(figure.title, [figure])
+
+
+def finding(study: Readings, found: Finding) -> Figure:
+    """One finding with its claims."""
+    headings = ["claim", "over seeds", *(f"seed {seed}" for seed in study.seeds), "verdict"]
+    rows = [_claim_row(study, claim) for claim in found.claims]
+    why = [f"{claim.words}: {claim.why}." for claim in found.claims if claim.why]
+    caption = " ".join(part for part in (found.needs, f"The paper: {found.paper}") if part)
+    seeds = {len(claim.by_seed) for claim in found.claims if claim.estimate}
+    kind, words = STATUS[found.status]
+    if seeds and max(seeds) == 1 and found.status in ("reproduced", "not reproduced"):
+        words += ", in the one seed run"
+    title = f"({found.letter}) {found.words}"
+    return Figure(title, caption, Table(headings, rows), badge=(kind, words), notes=why)
+
+
+def _claim_row(study: Readings, claim: Claim) -> list[str]:
+    words = f"{claim.words} {'> 0' if claim.above else '≥ 0'}{', the premise' if claim.premise else ''}"
+    seeds = [signed(claim.by_seed.get(seed), claim.unit) for seed in study.seeds]
+    return [words, signed(claim.estimate, claim.unit), *seeds, STATUS[claim.status][1]]
+
+
+def signed(estimate: Estimate | None, unit: Unit) -> str:
+    """
+    >>> signed(Estimate(1.5, -0.25, 3.0), "gold")
+    '+1.50 [−0.25, +3.00]'
+    """
+    if estimate is None:
+        return t.MISSING
+    digits = 1 if unit == "alpha" else 2
+    value, low, high = (f"{x:+.{digits}f}".replace("-", "−") for x in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"
+
+
+def rules() -> Figure:
+    """How claims are decided."""
+    least = ", ".join(f"{m:g} {_UNITS[unit]}" for unit, m in MATTERS.items() if unit != "proxy")
+    rows = [
+        ["reproduced", "low > 0", "low > −m"],
+        ["not reproduced", "high < m", "high < 0"],
+        ["cannot be shown at this size", "neither", "neither"],
+    ]
+    caption = (
+        f"Each claim says of a number d, with its 95 % interval [low, high], that it is above zero or not below it. "
+        f"m is the least that matters: {least}. A finding is reproduced when all its claims are, and not reproduced "
+        f"when one is not. A judge that gives a verdict for less than {100 * LEAST_VERDICTS:.0f} % of the items shows "
+        "nothing, nor does a policy whose proxy did not rise (a premise). Over two seeds or more the interval is "
+        "Student's on the seeds, and its error never less than the seeds' own; it is not widened for the number of "
+        "claims. Where gold's peak is looked for, one half of the audited prompts chooses it, the other measures."
+    )
+    return Figure("How they are decided", caption, Table(["claim", "d > 0", "d ≥ 0"], rows))
+
+
+def mean(study: Readings, judge: str, name: str) -> float:
+    """The mean of a figure of the agreement stage over the seeds that have it."""
+    return float(np.mean([row[name] for row in study.agreement[judge].values() if name in row]))
+
+
+def _alpha(row: Figures) -> Estimate:
+    return Estimate(*(100 * row[key] for key in ("alpha", "alpha_low", "alpha_high")))
+
+
+def agreement(study: Readings) -> Figure:
+    """Every judge's agreement with gold in each seed."""
+    rows, cells, silent = [], [], []
+    for name, by_seed in study.agreement.items():
+        heard = {seed: _alpha(row) for seed, row in by_seed.items() if "alpha" in row}
+        for seed, row in by_seed.items():
+            told = _interval(heard[seed]) if seed in heard else t.MISSING
+            cells.append(
+                [
+                    name,
+                    SAID[role(study.preset, name)],
+                    f"{seed}",
+                    told,
+                    t.amount(row["tokens"]),
+                    t.percent(row["verdicts"]),
+                ]
+            )
+        if heard:
+            found = [Dot("lead", e, f"seed {seed}: {_interval(e)}") for seed, e in heard.items()]
+            rows.append(Dots(name, found))
+        else:
+            silent.append(name)
+    ends = [x for row in rows for dot in row.dots for x in (dot.estimate.low, dot.estimate.high)]
+    low, high = min(0.0, *ends), min(100.0, max(ends) + 5)
+    axis = Axis(lambda start, end: Scale(low, high, start, end), lambda v: f"{v:g}", "alpha x 100 →", 0.0)
+    caption = "Krippendorff's alpha, interval scale, on items that no judge was trained on; "
+    caption += "one dot a seed, with the interval over items."
+    if silent:
+        caption += f" Without verdicts, and not drawn: {', '.join(silent)}."
+    headings = ["judge", "kind", "seed", "alpha x 100", "output tokens", "verdicts"]
+    drawings = both(lambda width: dots.draw(rows, width, axis, "Agreement of judges with gold"))
+    return Figure("Agreement with gold", caption, Table(headings, cells), drawings)
+
+
+def agreement_and_tokens(study: Readings) -> Figure:
+    """Agreement against what a judgment writes: effort's price."""
+    spots = []
+    for name, by_seed in study.agreement.items():
+        measured = {seed: _measured(row) for seed, row in by_seed.items() if "alpha" in row}
+        estimate = over_seeds(measured)
+        if estimate is not None:
+            tokens = mean(study, name, "tokens")
+            tip = (name, f"alpha x 100: {_interval(estimate)}", f"{t.amount(tokens)} output tokens a judgment")
+            spots.append(scatter.Spot(name, tokens, estimate, tip))
+    wording = scatter.Wording(
+        "Agreement against output tokens of a judgment, one point for each judge",
+        "output tokens a judgment",
+        lambda value: f"{value:g}",
+        (-100.0, 100.0),
+    )
+    caption = "Means over seeds. The line joins the judges that no other beats on agreement and tokens at once; open "
+    caption += "points are beaten."
+    rows = [[s.name, _interval(s.value), t.amount(s.cost)] for s in spots]
+    drawings = [scatter.plot(spots, width, wording) for width in (WIDE, NARROW)]
+    return Figure("Agreement against tokens", caption, Table(["judge", "alpha x 100", "output tokens"], rows), drawings)
+
+
+def _measured(row: Figures) -> Measured:
+    e = _alpha(row)
+    return from_interval(e.value, e.low, e.high, row["items"] * row["verdicts"])
+
+
+def _interval(e: Estimate) -> str:
+    return f"{e.value:.1f} [{e.low:.1f}, {e.high:.1f}]".replace("-", "−")
+
+
+def cost(study: Readings) -> Figure:
+    """What gold was asked, beside what the training judge was."""
+    rows = []
+    for name, by_seed in study.trainings.items():
+        judge = study.preset.policies[name].judge
+        tokens = f"{mean(study, judge, 'tokens'):.1f}" if judge in study.agreement else t.MISSING
+        for seed, training in by_seed.items():
+            taken = training.taken
+            share = t.percent(taken["calls_share"])
+            rows.append(
+                [name, f"{seed}", judge, f"{taken['judge_calls']:,}", tokens, f"{taken['gold_calls']:,}", share]
+            )
+    headings = ["policy", "seed", "judge", "its verdicts", "its tokens each", "gold calls", "share"]
+    caption = "Responses that gold judged for the audit, and their share of the verdicts that the training judge gave."
+    return Figure("Gold calls", caption, Table(headings, rows))
