@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from adjudge.errors import MissingExtra
+from adjudge.commands import lab_plan
+from adjudge.errors import ConfigError, MissingExtra
 from adjudge.lab import preset as presets
 from adjudge.lab.preset import Preset
 
@@ -55,6 +56,9 @@ def list_presets() -> None:
     """The studies that come with this package."""
     for name in presets.names():
         click.echo(f"{name:8} {presets.load(name).about}")
+
+
+command.add_command(lab_plan.command)
 
 
 def _options(function: Callable[..., None]) -> Callable[..., None]:
@@ -115,6 +119,8 @@ def write_report(preset: str, out: Path, html: Path, seeds: Seeds, as_json: bool
 
 def _run(name: str, out: Path, seeds: Seeds, kinds: Sequence[str], as_json: bool) -> None:
     preset = presets.load(name)
+    if preset.scale:
+        raise ConfigError(f"preset {preset.name} is no study for one process; see adjudge lab plan {name} --recipes DIR")
     if missing := [part for part in NEEDED if importlib.util.find_spec(part) is None]:
         raise MissingExtra(f"the lab ({', '.join(missing)})", INSTALL)
     from adjudge.lab import study  # torch and its like take seconds to import
