@@ -9,7 +9,7 @@ audited, one rollout each by gold, all 8 rollouts of the prompt by the proxy. Ru
     t-test   Welch, 5 %, at each look: gold of the last four looks is below its best earlier four, and proxy is above
 
 Delays count from the true onset (gold's peak); where it is unknown it is drawn for each run. The last table varies how
-much is audited. About six minutes of processor time; `--part` runs one table alone.
+much is audited. About five minutes of processor time; `--part` runs one table alone.
 """
 
 import argparse
@@ -119,7 +119,7 @@ HACKED = (
     Kind("gold never rises, proxy does", lambda _: _at([0, 100, 300], [3.5, 3.5, 3.5], [4.0, 7.0, 7.4], 0)),
     Kind("prototype, noisy judge (r = .6)", _prototype, r=0.6),
 )
-DESIGNS = (Design(5, 8), Design(5, 8, 4), Design(5, 16), Design(5, 32), Design(5, 64), Design(2, 16), Design(1, 8, 8))
+DESIGNS = (Design(5, 8), Design(5, 8, 4), Design(5, 16), Design(5, 32), Design(5, 64), Design(2, 16))
 
 
 def looks(rng: np.random.Generator, kind: Kind, paths: Path, design: Design) -> Iterator[alarm.Look]:
