@@ -120,7 +120,7 @@ def write_report(preset: str, out: Path, html: Path, seeds: Seeds, as_json: bool
 def _run(name: str, out: Path, seeds: Seeds, kinds: Sequence[str], as_json: bool) -> None:
     preset = presets.load(name)
     if preset.scale:
-        raise ConfigError(f"preset {preset.name} is no study for one process; see adjudge lab plan {name} --recipes DIR")
+        raise ConfigError(f"{name} is too large to run here; see `adjudge lab plan {name} --recipes DIR`")
     if missing := [part for part in NEEDED if importlib.util.find_spec(part) is None]:
         raise MissingExtra(f"the lab ({', '.join(missing)})", INSTALL)
     from adjudge.lab import study  # torch and its like take seconds to import

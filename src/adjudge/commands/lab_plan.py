@@ -14,6 +14,7 @@ from adjudge.lab.plan import Plan, Row, plan
 from adjudge.lab.recipes.writing import write_recipes
 
 MILLION = 1e6
+WIDTH = 180  # that the table needs; a narrow terminal wraps it
 
 
 @click.command("plan")
@@ -82,7 +83,7 @@ def as_object(made: Plan) -> dict[str, Any]:
 
 
 def _show(made: Plan) -> None:
-    wide = Console(width=max(150, Console().width), highlight=False)
+    wide = Console(width=max(WIDTH, Console().width), highlight=False)
     wide.print(_stages(made))
     cost = "" if made.usd is None else f", ${made.usd:,.0f}"
     unit = "hours of the machine" if made.machine.name == "cpu" else f"hours of {made.machine.name.upper()} GPUs"
@@ -109,8 +110,8 @@ def _show(made: Plan) -> None:
 
 def _stages(made: Plan) -> Table:
     table = Table(title=f"Plan of {made.preset}, one seed", title_justify="left", box=None)
-    table.add_column("stage")
-    table.add_column("model")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("model", no_wrap=True)
     columns = ("examples", "M tokens learned", "M written", "GPUs", "GB each", "calls", "calls/s", "hours", "GPU hours")
     for column in (*columns, *([] if made.usd is None else ["$"])):
         table.add_column(column, justify="right")

@@ -167,8 +167,7 @@ class _Planner(NamedTuple):
             yield self._agreement(name, spec)
         for name, policy in self.preset.policies.items():
             yield self._policy(name, policy)
-            if self.preset.scale:
-                yield self._audit(name, policy)
+            yield self._audit(name, policy)
 
     def _annotate(self) -> Iterator[Row]:
         world, scale = self.preset.world, self.preset.scale
@@ -183,6 +182,9 @@ class _Planner(NamedTuple):
         for effort, written in kept.items():
             row = self._gold("annotate", effort, asked, self._asked(), written)
             yield msgspec.structs.replace(row, examples=asked, disk_gb=disk / len(kept))
+        if scale.pairwise:
+            shown, written = self._asked(paired=True), self.lengths.traces["high"]
+            yield self._gold("annotate", "pairs", 2 * scale.data.pairs, shown, written)  # both orders
         if any(judge.rubric for judge in self.preset.judges.values()):
             prompts = scale.data.pairs + world.briefs
             yield self._gold("annotate", "rubric", prompts, self.lengths.instruction, self.lengths.rubric)
@@ -256,6 +258,8 @@ class _Planner(NamedTuple):
     def _audit(self, name: str, policy: PolicySpec) -> Row:
         audit, world = self.preset.audit, self.preset.world
         calls = math.ceil(policy.rl.steps / audit.every) * audit.sample + 2 * world.held
+        if self.preset.scale is None:
+            return Row(kind="audit", of=name, examples=calls)  # gold is a program
         return self._gold("audit", name, calls, self._asked(), self.lengths.traces["high"])
 
     def _gold(self, kind: str, of: str, calls: int, prompt: float, written: float) -> Row:
