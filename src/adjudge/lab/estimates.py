@@ -8,7 +8,7 @@ choice, the result is an unbiased estimate of the fall from the chosen block, wh
 true peak: what is claimed is on the safe side. (Sample splitting: Cox 1975; with exchanged halves, Chernozhukov et al.,
 arXiv 1608.00060, section 2.)
 
-Blocks are of several audits in a row, an eighth of them, at least one.
+Blocks are of several audits in a row, a sixth of them, at least one.
 
 Over seeds: the mean of the seeds' values with Student's interval on the number of seeds; its error is never taken to be
 less than what the seeds' own errors say. One seed alone has the interval of its own draws, which says nothing of other
@@ -106,9 +106,9 @@ def block(looks: int) -> int:
     """Audits in a block.
 
     >>> block(24), block(4)
-    (3, 1)
+    (4, 1)
     """
-    return max(1, round(looks / 8))
+    return max(1, round(looks / 6))
 
 
 def _block(parts: Sequence[Floats]) -> Measured | None:

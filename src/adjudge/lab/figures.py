@@ -12,7 +12,6 @@ from adjudge.report import dots, scatter
 from adjudge.report import text as t
 from adjudge.report.dots import Dot, Dots
 from adjudge.report.figure import Figure, Table, both
-from adjudge.report.page import Group
 from adjudge.report.rows import Axis
 from adjudge.report.svg import NARROW, WIDE, Scale
 
@@ -29,29 +28,28 @@ _UNITS: dict[Unit, str] = {
 }
 
 
-def group(figure: Figure) -> Group:
-    """One figure, folded away under its title."""
-    return Group(figure.title, [figure])
-
-
 def finding(study: Readings, found: Finding) -> Figure:
     """One finding with its claims."""
-    headings = ["claim", "over seeds", *(f"seed {seed}" for seed in study.seeds), "verdict"]
+    each = [f"seed {seed}" for seed in study.seeds]
+    headings = ["claim", "verdict", *(["over seeds", *each] if len(each) > 1 else each)]
     rows = [_claim_row(study, claim) for claim in found.claims]
-    why = [f"{claim.words}: {claim.why}." for claim in found.claims if claim.why]
+    why = dict.fromkeys(claim.why for claim in found.claims if claim.why)
     caption = " ".join(part for part in (found.needs, f"The paper: {found.paper}") if part)
     seeds = {len(claim.by_seed) for claim in found.claims if claim.estimate}
     kind, words = STATUS[found.status]
     if seeds and max(seeds) == 1 and found.status in ("reproduced", "not reproduced"):
         words += ", in the one seed run"
     title = f"({found.letter}) {found.words}"
-    return Figure(title, caption, Table(headings, rows), badge=(kind, words), notes=why)
+    return Figure(title, caption, Table(headings, rows), badge=(kind, words), notes=[f"No number: {w}." for w in why])
 
 
 def _claim_row(study: Readings, claim: Claim) -> list[str]:
-    words = f"{claim.words} {'> 0' if claim.above else '≥ 0'}{', the premise' if claim.premise else ''}"
-    seeds = [signed(claim.by_seed.get(seed), claim.unit) for seed in study.seeds]
-    return [words, signed(claim.estimate, claim.unit), *seeds, STATUS[claim.status][1]]
+    words = f"{claim.words}\N{NO-BREAK SPACE}{'>' if claim.above else '≥'}\N{NO-BREAK SPACE}0"
+    verdict: str = claim.status
+    if claim.premise:
+        words, verdict = f"{words}, the premise", "holds" if claim.status == "reproduced" else verdict
+    told = [signed(claim.by_seed.get(seed), claim.unit) for seed in study.seeds]
+    return [words, verdict, *([signed(claim.estimate, claim.unit), *told] if len(told) > 1 else told)]
 
 
 def signed(estimate: Estimate | None, unit: Unit) -> str:
@@ -62,8 +60,12 @@ def signed(estimate: Estimate | None, unit: Unit) -> str:
     if estimate is None:
         return t.MISSING
     digits = 1 if unit == "alpha" else 2
-    value, low, high = (f"{x:+.{digits}f}".replace("-", "−") for x in (estimate.value, estimate.low, estimate.high))
-    return f"{value} [{low}, {high}]"
+    return minus(f"{estimate.value:+.{digits}f} [{estimate.low:+.{digits}f}, {estimate.high:+.{digits}f}]")
+
+
+def minus(text: str) -> str:
+    """Numbers as they are typeset."""
+    return text.replace("-", "−")
 
 
 def rules() -> Figure:
@@ -118,7 +120,7 @@ def agreement(study: Readings) -> Figure:
             silent.append(name)
     ends = [x for row in rows for dot in row.dots for x in (dot.estimate.low, dot.estimate.high)]
     low, high = min(0.0, *ends), min(100.0, max(ends) + 5)
-    axis = Axis(lambda start, end: Scale(low, high, start, end), lambda v: f"{v:g}", "alpha x 100 →", 0.0)
+    axis = Axis(lambda start, end: Scale(low, high, start, end), lambda v: minus(f"{v:g}"), "alpha x 100 →", 0.0)
     caption = "Krippendorff's alpha, interval scale, on items that no judge was trained on; "
     caption += "one dot a seed, with the interval over items."
     if silent:
@@ -141,7 +143,7 @@ def agreement_and_tokens(study: Readings) -> Figure:
     wording = scatter.Wording(
         "Agreement against output tokens of a judgment, one point for each judge",
         "output tokens a judgment",
-        lambda value: f"{value:g}",
+        lambda value: minus(f"{value:g}"),
         (-100.0, 100.0),
     )
     caption = "Means over seeds. The line joins the judges that no other beats on agreement and tokens at once; open "
@@ -157,21 +159,18 @@ def _measured(row: Figures) -> Measured:
 
 
 def _interval(e: Estimate) -> str:
-    return f"{e.value:.1f} [{e.low:.1f}, {e.high:.1f}]".replace("-", "−")
+    return minus(f"{e.value:.1f} [{e.low:.1f}, {e.high:.1f}]")
 
 
 def cost(study: Readings) -> Figure:
-    """What gold was asked, beside what the training judge was."""
+    """What gold was asked, beside what the training judge was, over the seeds of each policy."""
     rows = []
     for name, by_seed in study.trainings.items():
-        judge = study.preset.policies[name].judge
+        judge, taken = study.preset.policies[name].judge, [training.taken for training in by_seed.values()]
         tokens = f"{mean(study, judge, 'tokens'):.1f}" if judge in study.agreement else t.MISSING
-        for seed, training in by_seed.items():
-            taken = training.taken
-            share = t.percent(taken["calls_share"])
-            rows.append(
-                [name, f"{seed}", judge, f"{taken['judge_calls']:,}", tokens, f"{taken['gold_calls']:,}", share]
-            )
-    headings = ["policy", "seed", "judge", "its verdicts", "its tokens each", "gold calls", "share"]
+        judged, gold = (sum(x[kind] for x in taken) for kind in ("judge_calls", "gold_calls"))
+        share = t.percent(gold / judged) if judged else t.MISSING
+        rows.append([name, judge, f"{len(taken)}", f"{judged:,}", tokens, f"{gold:,}", share])
+    headings = ["policy", "judge", "seeds", "its verdicts", "its tokens each", "gold calls", "share"]
     caption = "Responses that gold judged for the audit, and their share of the verdicts that the training judge gave."
     return Figure("Gold calls", caption, Table(headings, rows))

@@ -9,11 +9,11 @@ import msgspec
 from adjudge.lab import figures, training_figures
 from adjudge.lab.estimates import LEVEL
 from adjudge.lab.examples import moments
-from adjudge.lab.findings import Finding, findings
+from adjudge.lab.findings import LEAST_VERDICTS, Finding, findings
 from adjudge.lab.readings import Readings, Training
 from adjudge.report import text as t
 from adjudge.report.figure import Figure
-from adjudge.report.page import NOT_SAID, Kind, Made, Sample, Section, Shelf, write_sections
+from adjudge.report.page import NOT_SAID, Group, Kind, Made, Sample, Section, Shelf, write_sections
 
 _LONGEST = 4_000  # characters of a response that are shown
 _KIND = Kind(
@@ -101,13 +101,10 @@ def _section(
     heading: str,
     sentence: str,
     shown: Sequence[Figure],
-    folded: Sequence[Figure] = (),
-    **more: Any,
+    folded: Sequence[Group] = (),
+    shelves: Sequence[Shelf] = (),
 ) -> Section:
-    from_groups = [figures.group(figure) for figure in folded]
-    return Section(
-        f"part-{number}", name, heading, [sentence], (), more.pop("notes", ()), shown, from_groups, (), **more
-    )
+    return Section(f"part-{number}", name, heading, [sentence], (), (), shown, folded, (), shelves)
 
 
 def _findings(study: Readings, found: Sequence[Finding]) -> Section:
@@ -117,12 +114,15 @@ def _findings(study: Readings, found: Sequence[Finding]) -> Section:
 
 
 def _agreement(study: Readings) -> list[Section]:
-    heard = {name: rows for name, rows in study.agreement.items() if any("alpha" in row for row in rows.values())}
-    if not heard:
+    if not any("alpha" in row for rows in study.agreement.values() for row in rows.values()):
         return []
-    best = max(heard, key=lambda name: figures.mean(study, name, "alpha"))
-    sentence = f"{best} agrees most, alpha {100 * figures.mean(study, best, 'alpha'):.1f}, "
-    sentence += f"at {figures.mean(study, best, 'tokens'):.0f} output tokens a judgment."
+    heard = [name for name in study.agreement if figures.mean(study, name, "verdicts") >= LEAST_VERDICTS]
+    sentence = "No judge gives a verdict for half of the items."
+    if heard:
+        best = max(heard, key=lambda name: figures.mean(study, name, "alpha"))
+        alpha = figures.minus(f"{100 * figures.mean(study, best, 'alpha'):.1f}")
+        tokens = figures.mean(study, best, "tokens")
+        sentence = f"{best} agrees most: alpha {alpha}, with {tokens:.0f} output token{'s' * (tokens != 1)} a judgment."
     shown = [figures.agreement(study), figures.agreement_and_tokens(study)]
     return [_section(1, "Agreement", "judges with gold", sentence, shown)]
 
@@ -136,10 +136,16 @@ def _trainings(study: Readings) -> list[Section]:
     sentence = f"The alarm was raised in {count} of {len(runs)} trainings" + (
         f": {', '.join(alarmed)}." if count else "."
     )
-    shown = [training_figures.proxy_and_gold(study), training_figures.alarms(study)]
-    folds = (training_figures.followed, training_figures.length, training_figures.repetition, training_figures.flagged)
-    folded = [fold(study) for fold in folds]
-    return [_section(2, "Training", "proxy and gold, step by step", sentence, shown, folded)]
+    parts = (
+        training_figures.proxy_and_gold,
+        training_figures.alarms,
+        training_figures.followed,
+        training_figures.flagged,
+    )
+    folded = Group("Length and repetition", [training_figures.length(study), training_figures.repetition(study)])
+    return [
+        _section(2, "Training", "proxy and gold, step by step", sentence, [part(study) for part in parts], [folded])
+    ]
 
 
 def _texts(study: Readings) -> list[Section]:

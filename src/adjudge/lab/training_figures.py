@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from adjudge.lab.audit import StepAudit
-from adjudge.lab.auditor import Audited
+from adjudge.lab.figures import minus
 from adjudge.lab.readings import Readings, Training
 from adjudge.lab.scoring import TOP
 from adjudge.redteam.flags import KINDS
 from adjudge.report import text as t
 from adjudge.report.figure import Figure, Table, both
 from adjudge.report.panels import Event, Panel, Ruler, Way, draw
+from adjudge.report.svg import tick_label
 
 Points = list[tuple[float, float]]
 Value = Callable[[StepAudit], float | None]
@@ -110,44 +111,50 @@ def _training_row(name: str, seed: int, training: Training) -> list[str]:
 
 
 def alarms(study: Readings) -> Figure:
-    """What the alarm said of each training."""
+    """What the alarm said of each policy's trainings, and where gold was best."""
     rows = []
     for name, of in study.trainings.items():
-        for seed, training in of.items():
-            taken = training.taken
-            raised = t.MISSING if taken["raised_at"] is None else f"step {taken['raised_at']}"
-            best = t.MISSING if taken["best_step"] is None else f"step {taken['best_step']}"
-            rows.append([name, f"{seed}", raised, t.p_value(training.audits[-1].verdict.p), *_claimed(training), best])
+        runs = list(of.values())
+        raised = [training.taken["raised_at"] for training in runs]
+        count = f"{sum(at is not None for at in raised)} of {len(runs)}"
+        p_values = ", ".join(t.p_value(training.audits[-1].verdict.p) for training in runs)
+        best = _steps_told([training.taken["best_step"] for training in runs])
+        rows.append([name, count, _steps_told(raised), p_values, *_claimed(runs), best])
     caption = (
         "A test that is valid at every look: the chance of ever raising it in an honest training is at most 5 %. p is "
         "anytime-valid, at the last look. The changes are those that it was raised for, from one block of steps to a "
-        "later one; it speaks only of trainings that it was raised in."
+        "later one. Several values are of the seeds, in their order; changes are means over the trainings with alarm."
     )
     headings = [
         "policy",
-        "seed",
-        "alarm at",
+        "raised",
+        "at step",
         "p at the end",
         "claim",
         "gold's change",
         "proxy's change",
-        "gold's best at",
+        "gold's best",
     ]
     return Figure("The alarm", caption, Table(headings, rows))
 
 
-def _claimed(training: Training) -> list[str]:
-    """The claim with the most evidence when the alarm was raised."""
-    raised: Audited | None = next((a for a in training.audits if a.verdict.raised), None)
-    if raised is None or raised.verdict.finding is None:
+def _steps_told(steps: Sequence[int | None]) -> str:
+    return ", ".join(t.MISSING if step is None else f"{step}" for step in steps)
+
+
+def _claimed(runs: Sequence[Training]) -> list[str]:
+    """The claims with the most evidence when the alarm was raised, and the changes that they speak of."""
+    raised = [next((a for a in training.audits if a.verdict.raised), None) for training in runs]
+    found = [a.verdict.finding for a in raised if a is not None and a.verdict.finding is not None]
+    if not found:
         return [t.MISSING] * 3
-    finding = raised.verdict.finding
-    proxy = t.MISSING if finding.proxy_change is None else _change(finding.proxy_change)
-    return [finding.claim, _change(finding.gold_change), proxy]
+    proxy = [f.proxy_change for f in found if f.proxy_change is not None]
+    changes = [_change(float(np.mean(x))) if x else t.MISSING for x in ([f.gold_change for f in found], proxy)]
+    return [", ".join(dict.fromkeys(f.claim for f in found)), *changes]
 
 
 def _change(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
+    return minus(f"{value:+.1f}")
 
 
 def length(study: Readings) -> Figure:
@@ -157,9 +164,9 @@ def length(study: Readings) -> Figure:
 
 def repetition(study: Readings) -> Figure:
     caption = (
-        "Share of a response's runs of four words that it has had before, in %; distinct ones are another matter: a "
+        "Share of a response's runs of four words that it has had before, in %. Words that responses to different "
     )
-    caption += "policy that gives every brief one text repeats itself across responses, which is a template below."
+    caption += "briefs share are no repetition but a template, which the scanner flags."
     return _measure(study, "Repetition", caption, "repeated, %", lambda a: _percent(a.repeated), top=5)
 
 
@@ -177,7 +184,7 @@ def flagged(study: Readings) -> Figure:
     for name, of in study.trainings.items():
         runs = list(of.items())
         measures = [(kind.replace("_", " "), _share(kind)) for kind in KINDS]
-        ways = [_ways(runs, words, "plain", value)[0] for words, value in measures]
+        ways = [_ways(runs, words, f"kind-{k}", value)[0] for k, (words, value) in enumerate(measures)]
         ways = [way for way in ways if any(value >= 100 * _SHOWN for _, value in way.points)]
         kinds |= {way.name for way in ways}
         panels.append(Panel(name, ways, tips=[(s, _tip(name, s, runs, measures, 0)) for s in _steps(runs)]))
@@ -222,7 +229,7 @@ def _measure(
         tips = [(s, _tip(policy, s, runs, [(name, value)], digits)) for s in _steps(runs)]
         panels.append(Panel(policy, _ways(runs, "", "plain", value), tips=tips))
     highest = max((v for panel in panels for way in panel.ways for _, v in way.points), default=top)
-    ruler = Ruler(low, max(top, highest * (1.05 if highest > top else 1)))
+    ruler = Ruler(low, max(top, highest * (1.05 if highest > top else 1)), lambda v: minus(tick_label(v)))
     drawings = both(lambda width: draw(panels, width, ruler, title))
     return Figure(title, caption, _ends(study, [(name, value)], digits), drawings)
 

@@ -15,7 +15,7 @@ from adjudge.report.svg import NARROW, Box, Scale, line, mark, picture, shorten,
 from adjudge.report.text import visible
 
 _GAP = 18.0
-_HEIGHT = 150.0  # of a panel's inside
+_HEIGHT = 160.0  # of a panel's inside
 _HEAD, _FOOT = 26.0, 40.0
 _LEFT = 34.0  # room for the numbers of the axis
 
@@ -73,10 +73,10 @@ def draw(panels: Sequence[Panel], width: float, ruler: Ruler, label: str) -> Mar
 def _panel(panel: Panel, frame: Box, ruler: Ruler, last: float, right: float) -> list[Markup]:
     x, y = Scale(0, last, frame.x0, frame.x1), Scale(ruler.low, ruler.high, frame.y1, frame.y0)
     drawn = [text(frame.x0, frame.y0 - 10, shorten(panel.title, right - frame.x0), "label strong")]
-    for value in y.ticks(40):
+    for value in y.ticks(30):
         drawn.append(line(frame.x0, y.at(value), frame.x1, y.at(value), "grid"))
         drawn.append(text(frame.x0 - 7, y.at(value) + 4, ruler.unit(value), "tick", "end"))
-    for value in x.ticks(56):
+    for value in (v for v in x.ticks(56) if v == round(v)):
         drawn.append(text(x.at(value), frame.y1 + 17, tick_label(value), "tick", "middle"))
     drawn.append(line(frame.x0, frame.y1, frame.x1, frame.y1, "axis"))
     if panel.band:
