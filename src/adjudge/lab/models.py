@@ -50,6 +50,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, width: int, layers: int, heads
             num_key_value_heads=heads,
             max_position_embeddings=CONTEXT,
             tie_word_embeddings=True,
+            initializer_range=width**-0.5,  # the usual 0.02 suits widths ten times this; copying is learned far later
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
