@@ -15,7 +15,14 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+)
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
@@ -163,6 +170,7 @@ def _common(folder: Path, seed: int) -> dict[str, Any]:
 
 def _run(trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> dict[str, float]:
     """Train from the last checkpoint, or from the start, and save what comes out."""
+    trainer.remove_callback(PrinterCallback)  # stdout is the command's
     done = trainer.train(resume_from_checkpoint=get_last_checkpoint(trainer.args.output_dir))
     trainer.model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
