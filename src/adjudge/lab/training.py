@@ -10,6 +10,7 @@ that was not. Figures go to `figures.jsonl` in the stage's folder, and to Tensor
 import json
 import warnings
 from collections.abc import Callable, Sequence
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -185,4 +186,5 @@ def quiet() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     disable_progress_bar()
+    getLogger("trl").setLevel(ERROR)  # a rollout without a verdict is counted in the figures
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|trl")
