@@ -116,8 +116,8 @@ def train(
     """A policy's training and its audit."""
     folder = root / "policies" / name
     folder.mkdir(parents=True)
-    for step in range(STEPS):
-        append_rollouts(_step(step, course, rng, response or _written(rng)), folder / ROLLOUTS)
+    write = response or _written(rng)
+    append_rollouts((r for step in range(STEPS) for r in _step(step, course, rng, write)), folder / ROLLOUTS)
     ends = {}
     for at, share in (("start", 0.0), ("end", 1.0)):
         gold = course(share)[1] + rng.gauss(0, 0.1)
