@@ -180,15 +180,16 @@ def test_a_study_killed_in_mid_stage_ends_as_an_unbroken_one(tmp_path):
 @pytest.mark.slow
 def test_ten_steps_of_grpo_are_the_same_for_the_same_seed(tmp_path, base):
     from adjudge.lab import policies
+    from adjudge.lab.audit import Plan
     from adjudge.lab.program_gold import ProgramGold
 
     spec = preset.PolicySpec(
         judge="gold", rl=preset.Reinforcing(rate=1e-3, steps=10, prompts=2, group=4, max_tokens=12)
     )
     briefs = ["Say please.", "Mention the tea.", "Greet Anna.", "End with a question."]
-    gold, audit = ProgramGold(), preset.Audit(every=1, sample=4)
+    gold, plan = ProgramGold(), Plan(every=1, sample=4)
     for name, seed in (("one", 0), ("two", 0), ("other", 1)):
-        policies.train_policy(spec, gold, gold, briefs, audit, base, tmp_path / name, seed, lambda *_: None)
+        policies.train_policy(spec, gold, gold, briefs, plan, base, tmp_path / name, seed=seed)
     kept = [(tmp_path / name / "rollouts.jsonl").read_bytes() for name in ("one", "two", "other")]
     assert kept[0] == kept[1] != kept[2]
     assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
@@ -262,3 +263,30 @@ def test_gold_that_labels_too_little_stops_the_study(tmp_path):
     world = preset.World(train=8, test=4, briefs=4, held=2)
     with pytest.raises(DataError, match="gold labelled 0 of 8"):
         asyncio.run(labels.annotate(world, tmp_path, 0, {"high": Mute()}))
+
+
+@pytest.mark.slow
+def test_the_alarm_ends_a_training_that_is_gamed(tmp_path, base):
+    from adjudge.lab import policies
+    from adjudge.lab.audit import Plan
+    from adjudge.lab.scoring import Score
+
+    class Drifting:
+        """Scores that rise, or fall, with every call."""
+
+        def __init__(self, name, scores):
+            self.name, self.scores = name, iter(scores)
+
+        async def score(self, asked):
+            value = next(self.scores)
+            return [Score(min(9.0, max(0.0, value + 0.1 * (k % 2)))) for k, _ in enumerate(asked)]
+
+    steps = 40
+    judge = Drifting("judge", [3.0] * 8 + [8.0] * steps)
+    gold = Drifting("gold", [6.0] * 8 + [1.0] * steps)
+    rl = preset.Reinforcing(rate=1e-5, steps=steps, prompts=8, group=2, max_tokens=4)
+    briefs = [f"Write {k} sentences." for k in range(2, 50)]
+    spec = preset.PolicySpec(judge="judge", rl=rl)
+    policies.train_policy(spec, judge, gold, briefs, Plan(every=1, sample=8), base, tmp_path / "run", seed=0, stop=True)
+    last = max(r.step for r in policies.read_rollouts(tmp_path / "run" / policies.ROLLOUTS))
+    assert 8 < last < steps - 1

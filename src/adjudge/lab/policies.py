@@ -8,16 +8,19 @@ share of the group that a rollout beats.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, TrainerControl, TrainerState
 
 from adjudge.lab import wording
-from adjudge.lab.preset import Audit, PolicySpec
+from adjudge.lab.audit import Plan, drawn
+from adjudge.lab.auditor import Auditor
+from adjudge.lab.callback import AuditCallback
+from adjudge.lab.preset import PolicySpec
 from adjudge.lab.reward import JudgeReward
 from adjudge.lab.reward_figures import RewardSettings
 from adjudge.lab.rollouts import ROLLOUTS, Rollout, append_rollouts, read_rollouts
@@ -33,42 +36,40 @@ class Recorded(TrainerCallback):  # type: ignore[misc]  # transformers counts as
     A run that goes on from a checkpoint drops the rollouts after it, so that each stands once.
     """
 
-    def __init__(self, reward: JudgeReward, gold: Judge, audit: Audit, path: Path, group: int) -> None:
-        self.reward, self.gold, self.audit, self.path, self.group = reward, gold, audit, path, group
+    def __init__(self, reward: JudgeReward, gold: Judge, spec: PolicySpec, plan: Plan, path: Path) -> None:
+        self.reward, self.gold, self.spec, self.plan, self.path = reward, gold, spec, plan, path
+        self.latest: list[Rollout] = []
 
     async def rewards(
         self, completions: list[str], brief: list[str], trainer_state: TrainerState, **_: Any
     ) -> list[float | None]:
-        step = trainer_state.global_step
+        step, group = trainer_state.global_step, self.spec.rl.group
         asked = [
-            Asked(id=f"{step}-{k}", prompt=brief[k], response=completions[k].strip(), group=f"{step}-{k // self.group}")
+            Asked(id=f"{step}-{k}", prompt=brief[k], response=completions[k].strip(), group=f"{step}-{k // group}")
             for k in range(len(completions))
         ]
         rewards = await self.reward.rewards(asked, step)
-        golds = await self._audited(asked, step)
-        append_rollouts(
-            (
-                Rollout(
-                    step=step,
-                    id=one.id,
-                    group=one.group,
-                    prompt=one.prompt,
-                    response=one.response,
-                    proxy=proxy,
-                    gold=golds.get(one.id),
-                )
-                for one, proxy in zip(asked, rewards, strict=True)
-            ),
-            self.path,
-        )
+        if self.spec.pairwise:
+            rewards = [
+                share for at in range(0, len(rewards), group) for share in shares_beaten(rewards[at : at + group])
+            ]
+        rollouts = [
+            Rollout(step=step, id=one.id, group=one.group, prompt=one.prompt, response=one.response, proxy=proxy)
+            for one, proxy in zip(asked, rewards, strict=True)
+        ]
+        self.latest = await self._audited(rollouts) if step % self.plan.every == 0 else rollouts
+        append_rollouts(self.latest, self.path)
         return rewards
 
-    async def _audited(self, asked: Sequence[Asked], step: int) -> dict[str, float | None]:
-        """Gold's scores of this step's sample, by id."""
-        if step % self.audit.every:
-            return {}
-        sample = sorted(asked, key=lambda one: hashlib.blake2b(one.id.encode()).digest())[: self.audit.sample]
-        return {one.id: score.value for one, score in zip(sample, await self.gold.score(sample), strict=True)}
+    async def _audited(self, rollouts: list[Rollout]) -> list[Rollout]:
+        """The same rollouts, a sample of them with gold's scores."""
+        sample = [Asked(id=r.id, prompt=r.prompt, response=r.response) for r in drawn(rollouts, self.plan)]
+        golds = {one.id: score.value for one, score in zip(sample, await self.gold.score(sample), strict=True)}
+        return [msgspec.structs.replace(r, gold=golds.get(r.id)) for r in rollouts]
+
+    def of_step(self, step: int) -> list[Rollout]:
+        """The rollouts of the step that has just ended; none of others."""
+        return [r for r in self.latest if r.step == step]
 
     def on_train_begin(self, _args: Any, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
         kept = [r for r in read_rollouts(self.path) if r.step < state.global_step] if self.path.exists() else []
@@ -76,24 +77,42 @@ class Recorded(TrainerCallback):  # type: ignore[misc]  # transformers counts as
         append_rollouts(kept, self.path)
 
 
+def shares_beaten(scores: Sequence[float | None]) -> list[float | None]:
+    """Of each score the share of the group's others that it beats, a tie one half; what is None takes no part.
+
+    >>> shares_beaten([9.0, 4.0, 4.0, None])
+    [1.0, 0.25, 0.25, None]
+    """
+    read = [s for s in scores if s is not None]
+    if len(read) < 2:
+        return [None for _ in scores]
+    return [None if s is None else (sum((s > o) + (s == o) / 2 for o in read) - 0.5) / (len(read) - 1) for s in scores]
+
+
 def train_policy(
     spec: PolicySpec,
     judge: Judge,
     gold: Judge,
     briefs: Sequence[str],
-    audit: Audit,
+    plan: Plan,
     start: Path,
     folder: Path,
+    *,
     seed: int,
-    tell: Tell,
+    stop: bool = False,
+    tell: Tell = lambda _step, _steps: None,
 ) -> dict[str, float]:
-    """GRPO from `start` against `judge`; rollouts in `folder`/rollouts.jsonl."""
+    """GRPO from `start` against `judge`; rollouts in `folder`/rollouts.jsonl. `stop`: the alarm ends it."""
     tokenizer = AutoTokenizer.from_pretrained(start, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(start)
     rows = [{"prompt": wording.policy_prompt(brief), "brief": brief} for brief in briefs]
     reward = JudgeReward(judge, RewardSettings(deadline_s=DEADLINE_S, stop_after=3))
-    book = Recorded(reward, gold, audit, folder / ROLLOUTS, spec.rl.group)
-    return reinforce(model, tokenizer, rows, book.rewards, spec.rl, folder, seed=seed, callbacks=[book], tell=tell)
+    folder.mkdir(parents=True, exist_ok=True)
+    book = Recorded(reward, gold, spec, plan, folder / ROLLOUTS)
+    callbacks: list[TrainerCallback] = [book]
+    if stop:
+        callbacks.append(AuditCallback(Auditor(folder / "alarm", None, plan, plan.watch(spec.rl.steps)), book.of_step))
+    return reinforce(model, tokenizer, rows, book.rewards, spec.rl, folder, seed=seed, callbacks=callbacks, tell=tell)
 
 
 @torch.inference_mode()  # type: ignore[untyped-decorator]  # torch counts as absent for mypy

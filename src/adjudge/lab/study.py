@@ -19,8 +19,7 @@ import torch
 
 from adjudge import metrics
 from adjudge.errors import ConfigError
-from adjudge.lab import judges, policies
-from adjudge.lab.audit_stage import audit_policy
+from adjudge.lab import audit_stage, judges, policies
 from adjudge.lab.done import Done, Figures, read_done, write_done
 from adjudge.lab.labels import BRIEFS, annotate, part_seed, read_briefs
 from adjudge.lab.preset import Preset
@@ -121,8 +120,9 @@ def _trained(preset: Preset, name: str, seed: int, root: Path, folder: Path, tel
     spec, gold, base = preset.policies[name], ProgramGold(), _there(root / "base")
     judge: Judge = gold if spec.judge == "gold" else _judge(preset, spec.judge, root)
     briefs = read_briefs(_there(root / "labels") / BRIEFS[0])
+    planned, stop = audit_stage.plan(preset, name, seed), preset.audit.stop
     figures: Figures = policies.train_policy(
-        spec, judge, gold, briefs, preset.audit, base, folder, part_seed(seed, 20), tell
+        spec, judge, gold, briefs, planned, base, folder, seed=part_seed(seed, 20), stop=stop, tell=tell
     )
     held = read_briefs(root / "labels" / BRIEFS[1])
     for at, model in (("start", base), ("end", folder)):
@@ -132,7 +132,7 @@ def _trained(preset: Preset, name: str, seed: int, root: Path, folder: Path, tel
 
 
 def _audited(preset: Preset, name: str, seed: int, root: Path, folder: Path, _tell: Tell) -> Figures:
-    return audit_policy(preset, name, seed, root / "policies" / name, folder)
+    return audit_stage.audit_policy(preset, name, seed, root / "policies" / name, folder)
 
 
 def _mean(scores: list[float]) -> Figures:
