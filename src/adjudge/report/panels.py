@@ -111,6 +111,8 @@ def _event(event: Event, x: Scale, y: Scale, frame: Box) -> Markup:
 
 def _tips(tips: Sequence[tuple[float, Sequence[str]]], x: Scale, frame: Box) -> list[Markup]:
     """A strip a step that can be pointed at."""
+    if not tips:
+        return []
     places = [x.at(step) for step, _ in tips]
     edges = [frame.x0, *((a + b) / 2 for a, b in pairwise(places)), frame.x1 + 6]
     strips = zip(tips, places, pairwise(edges), strict=True)
