@@ -12,6 +12,7 @@ from adjudge.lab import preset as presets
 from adjudge.lab.machines import MACHINES, Rates
 from adjudge.lab.plan import Plan, Row, plan
 from adjudge.lab.recipes.writing import write_recipes
+from adjudge.lab.stage_commands import RECIPES
 
 MILLION = 1e6
 WIDTH = 180  # that the table needs; a narrow terminal wraps it
@@ -54,7 +55,7 @@ def command(
     adjudge lab plan paper --recipes recipes
     """
     study = presets.load(preset)
-    made = plan(study, gpu or "", Rates(mfu, bandwidth), price)
+    made = plan(study, gpu or "", Rates(mfu, bandwidth), price, recipes.name if recipes else RECIPES)
     written = write_recipes(study, recipes) if recipes else []
     if as_json:
         click.echo(msgspec.json.encode(as_object(made) | {"recipes": [str(path) for path in written]}))

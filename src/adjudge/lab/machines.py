@@ -3,7 +3,7 @@
 All formulas count multiplications and bytes; attention's own share (under a tenth at these lengths) is left out.
 
     training       6 FLOP a weight and token, 8 with recomputation of activations; 2 a forward pass
-    time           FLOP / (peak x `mfu`)
+    time           FLOP / (peak x `mfu`), on the CPU x width / (width + 128): small matrices reach less
     decoding       a step for b sequences reads all weights once and b caches: the larger of
                    bytes / (bandwidth x `reach`) and 2 x weights x b / (peak x `mfu`), and `floor_s` at least
     training state 16 bytes a weight over all GPUs: weights, gradients and both moments of Adam in fp32
@@ -30,6 +30,7 @@ class Machine(NamedTuple):
     bandwidth_gbs: float
     weight_bytes: int = 2  # a weight as it is computed with
     floor_s: float = 0.004  # of a decoding step
+    half_width: int = 0  # of a model that reaches half of what a wide one does
 
 
 MACHINES = {
@@ -38,7 +39,7 @@ MACHINES = {
         Machine("a100", 312, 80, 2039),
         Machine("h100", 989, 80, 3350),
         Machine("h200", 989, 141, 4800),
-        Machine("cpu", 0.2, 16, 20, weight_bytes=4, floor_s=0.01),  # two shared cores
+        Machine("cpu", 0.2, 16, 20, weight_bytes=4, floor_s=0.01, half_width=128),  # two cores
     )
 }
 
@@ -104,7 +105,8 @@ class Rates(NamedTuple):
 
 def compute_s(model: Shape, tokens: float, passes: float, machine: Machine, gpus: int, rates: Rates) -> float:
     """Seconds to compute `tokens`; `passes`: FLOP a weight and token."""
-    return passes * model.used * tokens / (machine.tflops * 1e12 * rates.mfu * gpus)
+    reached = rates.mfu * model.width / (model.width + machine.half_width)
+    return passes * model.used * tokens / (machine.tflops * 1e12 * reached * gpus)
 
 
 def step_s(model: Shape, sequences: float, context: float, machine: Machine, rates: Rates) -> float:

@@ -26,7 +26,7 @@ from adjudge.lab.machines import (
 )
 from adjudge.lab.preset import JudgeSpec, PolicySpec, Preset, Reinforcing
 from adjudge.lab.scale import Lengths, Site
-from adjudge.lab.stage_commands import command_of
+from adjudge.lab.stage_commands import RECIPES, command_of
 
 VOCABULARY = 1024  # of the lab's own tokenizers (models.py), at most
 FORWARD = 2.0  # FLOP a weight and token
@@ -108,8 +108,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return math.fsum(row.disk_gb for row in self.rows) + max(row.scratch_gb for row in self.rows)
 
 
-def plan(preset: Preset, gpu: str = "", rates: Rates = Rates(), price_usd: float | None = None) -> Plan:  # noqa: B008
-    """Plan one seed of a preset. `gpu`: of MACHINES, the preset's own without; `price_usd`: of a GPU hour.
+def plan(
+    preset: Preset,
+    gpu: str = "",
+    rates: Rates = Rates(),  # noqa: B008 -- a value
+    price_usd: float | None = None,
+    recipes: str = RECIPES,
+) -> Plan:
+    """Plan one seed of a preset. `gpu`: of MACHINES, the preset's own without; `price_usd`: of a GPU hour; `recipes`:
+    the folder that the commands name.
 
     Raises ConfigError for a model whose shape is not known.
     """
@@ -120,7 +127,7 @@ def plan(preset: Preset, gpu: str = "", rates: Rates = Rates(), price_usd: float
             row,
             usd=None if price_usd is None else price_usd * row.gpu_hours,
             fits=max(row.memory_gb, row.server_gb) <= machine.memory_gb,
-            command=command_of(preset, row.kind, row.of),
+            command=command_of(preset, row.kind, row.of, recipes),
         )
         for row in planner.rows()
     )
