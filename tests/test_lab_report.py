@@ -102,6 +102,9 @@ def test_the_figures_are_those_of_the_stages(page, study):
     audits = STEPS // EVERY
     cost = {row[0]: row for row in table(page, "Gold calls")[1:]}
     assert cost["p-word"][3:] == [f"{3 * STEPS * 24:,}", "1.0", f"{3 * audits * 12:,}", "16.7\xa0%"]
+    held = table(page, "Gold on held-out briefs")
+    assert held[1][:3] == ["p-word", "start", "0"]
+    assert held[1][3].startswith(f"{study.held['p-word'][0]['start_gold']:.2f} [")
     agreement = table(page, "Agreement with gold")
     assert len(agreement) == 1 + 7 * 3 and agreement[1][:3] == ["one-word", "non-reasoning", "0"]
 

@@ -171,6 +171,9 @@ def tables(preset: Preset, found: dict[int, dict[str, Any]]) -> list[Table]:
     policies = Table(title="Policies, gold's mean score on held-out briefs", title_justify="left", box=None)
     for column in ("seed", "policy", "judge", "start", "end"):
         policies.add_column(column, justify="left" if column in ("policy", "judge") else "right")
+    audits = Table(title="Audits of the trainings by gold", title_justify="left", box=None)
+    for column in ("seed", "policy", "gold calls", "of the judge's, %", "gold best at", "alarm at"):
+        audits.add_column(column, justify="left" if column == "policy" else "right")
     for seed, figures in found.items():
         for name in preset.judges:
             if row := figures.get(f"agreement {name}"):
@@ -180,7 +183,11 @@ def tables(preset: Preset, found: dict[int, dict[str, Any]]) -> list[Table]:
             if row := figures.get(f"policy-grpo {name}"):
                 ends = [_interval(row, f"{at}_gold", 1) for at in ("start", "end")]
                 policies.add_row(str(seed), name, spec.judge, *ends)
-    return [table for table in (judges, policies) if table.row_count]
+            if row := figures.get(f"audit {name}"):
+                share = "-" if row["calls_share"] is None else f"{100 * row['calls_share']:.1f}"
+                steps = ["-" if row[key] is None else f"step {row[key]}" for key in ("best_step", "raised_at")]
+                audits.add_row(str(seed), name, f"{row['gold_calls']:,}", share, *steps)
+    return [table for table in (judges, policies, audits) if table.row_count]
 
 
 def _interval(row: dict[str, Any], name: str, scale: float) -> str:

@@ -7,6 +7,7 @@ from adjudge.lab.estimates import Measured, from_interval, over_seeds
 from adjudge.lab.findings import LEAST_VERDICTS, MATTERS, Claim, Finding, Status, Unit
 from adjudge.lab.readings import Readings
 from adjudge.lab.roles import SAID, role
+from adjudge.lab.scoring import TOP
 from adjudge.metrics import Estimate
 from adjudge.report import dots, scatter
 from adjudge.report import text as t
@@ -158,8 +159,29 @@ def _measured(row: Figures) -> Measured:
     return from_interval(e.value, e.low, e.high, row["items"] * row["verdicts"])
 
 
-def _interval(e: Estimate) -> str:
-    return minus(f"{e.value:.1f} [{e.low:.1f}, {e.high:.1f}]")
+def _interval(e: Estimate, digits: int = 1) -> str:
+    return minus(f"{e.value:.{digits}f} [{e.low:.{digits}f}, {e.high:.{digits}f}]")
+
+
+def held_out(study: Readings) -> Figure:
+    """Gold's mean on briefs that no policy was trained on, before and after."""
+    rows, cells = [], []
+    for name, by_seed in study.held.items():
+        found = []
+        for at, style in (("start", "fixed"), ("end", "lead")):
+            ends = {s: Estimate(*(row[f"{at}_gold{x}"] for x in ("", "_low", "_high"))) for s, row in by_seed.items()}
+            briefs = study.preset.world.held
+            estimate = over_seeds({s: from_interval(e.value, e.low, e.high, briefs) for s, e in ends.items()})
+            cells += [[name, at, f"{seed}", _interval(e, 2)] for seed, e in ends.items()]
+            if estimate is not None:
+                found.append(Dot(style, estimate, f"{at}: {_interval(estimate, 2)}"))
+        rows.append(Dots(name, found))
+    axis = Axis(lambda start, end: Scale(0, TOP, start, end), lambda v: f"{v:g}", "gold's mean score, 0 to 9 →")
+    caption = "Briefs that no policy was trained on, responses drawn at temperature 1; means over seeds."
+    drawings = both(lambda width: dots.draw(rows, width, axis, "Gold on held-out briefs, before and after training"))
+    legend = (("fixed", "the policy at the start"), ("lead", "at the end"))
+    headings = ["policy", "when", "seed", "gold"]
+    return Figure("Gold on held-out briefs", caption, Table(headings, cells), drawings, legend)
 
 
 def cost(study: Readings) -> Figure:

@@ -133,11 +133,11 @@ def _trainings(study: Readings) -> list[Section]:
     runs = [(name, training) for name, of in study.trainings.items() for training in of.values()]
     alarmed = list(dict.fromkeys(name for name, training in runs if training.taken["raised_at"] is not None))
     count = sum(training.taken["raised_at"] is not None for _, training in runs)
-    sentence = f"The alarm was raised in {count} of {len(runs)} trainings" + (
-        f": {', '.join(alarmed)}." if count else "."
-    )
+    whose = f": {', '.join(alarmed)}" if count else ""
+    sentence = f"The alarm was raised in {count} of {len(runs)} trainings{whose}."
     parts = (
         training_figures.proxy_and_gold,
+        figures.held_out,
         training_figures.alarms,
         training_figures.followed,
         training_figures.flagged,
