@@ -246,3 +246,12 @@ def test_a_torn_end_of_a_stage_is_named(tmp_path):
     (tmp_path / "seed-0/agreement/taught/done.json").write_text('{"key": 3')
     with pytest.raises(DataError, match=r"taught/done\.json: is no end of a stage"):
         read_study(PRESET, tmp_path)
+
+
+def test_audits_of_a_training_that_was_made_anew_are_refused(tmp_path):
+    write_study(tmp_path / "old", seeds=(0,), courses={"p-word": hacked})
+    write_study(tmp_path / "new", seeds=(0,), courses={"p-word": holding})
+    (tmp_path / "old/seed-0/policies").rename(tmp_path / "gone")
+    (tmp_path / "new/seed-0/policies").rename(tmp_path / "old/seed-0/policies")
+    with pytest.raises(ConfigError, match="audits another training"):
+        read_study(PRESET, tmp_path / "old")

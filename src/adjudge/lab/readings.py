@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import msgspec
+import numpy as np
 
 from adjudge.errors import ConfigError
 from adjudge.lab.alarm import Look
@@ -88,7 +89,7 @@ def _figures(folder: Path, key: str) -> Figures | None:
 
 
 def _training(preset: Preset, name: str, seed: int, root: Path, taken: Figures) -> Training | None:
-    """None for a training of which no step was audited."""
+    """None for a training of which no step was audited. Raises ConfigError where the audits are of another one."""
     folder, planned = root / "audits" / name, plan(preset, name, seed)
     audits = auditor(preset, name, seed, folder).audits
     if not audits:
@@ -96,11 +97,17 @@ def _training(preset: Preset, name: str, seed: int, root: Path, taken: Figures) 
     later = {}  # what gold judged in the audit, not in the training
     if (folder / AUDITED).exists() and (folder / AUDITED).stat().st_size:
         later = {(r.step, r.id): r.gold for r in read_rollouts(folder / AUDITED)}
-    steps = {a.figures.step for a in audits}
+    means = {a.figures.step: a.figures.gold.value if a.figures.gold else None for a in audits}
     looks, judged = [], list[Rollout]()
     for step, of_step in itertools.groupby(read_rollouts(root / "policies" / name / ROLLOUTS), key=lambda r: r.step):
-        if step in steps:
+        if step in means:
             whole = [msgspec.structs.replace(r, gold=later.get((r.step, r.id), r.gold)) for r in of_step]
+            golden = [r for r in whole if r.gold is not None]
+            if means.pop(step) != (float(np.mean([r.gold for r in golden])) if golden else None):
+                means[step] = None
+                break
             looks.append(look(whole, planned))
-            judged += [r for r in whole if r.gold is not None]
+            judged += golden
+    if means:
+        raise ConfigError(f"{folder} audits another training than is kept now; delete it, and run: adjudge lab audit")
     return Training(audits, tuple(looks), tuple(judged), taken)
