@@ -69,7 +69,8 @@ def main(recipe: Recipe, here: Path, argv: Sequence[str]) -> list[str]:
         case ["rubrics"]:
             return [f"{asyncio.run(rubrics(recipe, here)):,} rubrics written"]
         case ["agreement", name]:
-            found = agreement(Store.open(GOLD, create=False), Store.open(JUDGES, create=False), name)
+            with Store.open(GOLD, create=False) as gold, Store.open(JUDGES, create=False) as judged:
+                found = agreement(gold, judged, name)
             return [f"{name}: {', '.join(f'{key} {value:.4g}' for key, value in found.items())}"]
         case ["audit", name]:
             audited = asyncio.run(audit(recipe, here, Path("out/rollouts") / name))
@@ -166,10 +167,10 @@ def _unwritten(recipe: Recipe, known: Mapping[str, str]) -> Iterator[Pair]:
 def agreement(gold: Store, judged: Store, name: str) -> dict[str, float]:
     """How the arm `name` agrees with gold on the responses that both judged: Krippendorff's alpha (interval scale) of
     scores, the share of equal verdicts of a judge that compares. Raises DataError where there is nothing to compare."""
-    by_id = {record.pair.id: record.judgments for record in gold.records(calls=True)}
+    by_id = {record.pair.id: record.judgments for record in gold.records(texts=False)}
     scores: list[tuple[float, float]] = []
     verdicts: list[bool] = []
-    for record in judged.records():
+    for record in judged.records(texts=False):
         mine, theirs = record.judgments.get(name), by_id.get(record.pair.id, {})
         if mine is None:
             continue
