@@ -132,10 +132,18 @@ def test_one_claim_that_fails_is_enough_and_what_is_missing_comes_before_what_ca
 
 
 def test_roles_are_told_by_how_a_judge_is_made():
-    kinds = ["direct", "rubric", "low", "medium", "distilled", "distilled-rl", "rl-only"]
+    kinds = ["direct", "rubric", "low", "medium", "high", "distilled-rl", "rl-only"]
     assert [role(PRESET, name) for name in PRESET.judges] == kinds
-    assert policy_of(PRESET, "distilled", "distilled-rl") == "p-practised"  # nothing is trained on `taught`
+    assert policy_of(PRESET, "high", "distilled-rl") == "p-practised"  # nothing is trained on `taught`
     assert judge_of(PRESET, "rubric") == "guided"
+
+
+def test_the_distilled_judge_is_the_one_of_the_highest_effort_that_there_is():
+    assert judge_of(PRESET, "distilled") == "taught"
+    less = {name: spec for name, spec in PRESET.judges.items() if spec.mode != "high"}
+    assert judge_of(msgspec.structs.replace(PRESET, judges=less), "distilled") == "middling"
+    smoke = preset.load("smoke")  # reasons at one effort only
+    assert judge_of(smoke, "distilled") and judge_of(smoke, "distilled-rl") and policy_of(smoke, "distilled-rl")
 
 
 def test_rl_from_a_non_reasoning_start_is_no_distillation():
@@ -146,7 +154,7 @@ def test_rl_from_a_non_reasoning_start_is_no_distillation():
 def test_the_tiny_study_has_a_judge_for_every_finding():
     tiny = preset.load("tiny")
     found = {role(tiny, name) for name in tiny.judges}
-    assert found >= {"direct", "rubric", "low", "medium", "distilled", "distilled-rl", "rl-only"}
+    assert found >= {"direct", "rubric", "low", "medium", "high", "distilled-rl", "rl-only"}
     assert all(policy_of(tiny, kind) for kind in ("direct", "rubric", "low", "distilled-rl", "rl-only"))
 
 

@@ -107,7 +107,12 @@ def test_a_direct_judges_value_is_the_expected_score(base):
 
 @pytest.mark.parametrize(
     ("text", "value", "why"),
-    [(" ok\nScore: 7", 7, ""), (" ok", None, "unread"), (" ok\nScore: 7\nScore: 8", None, "unread")],
+    [
+        (" ok\nScore: 7", 7, ""),
+        (" ok", None, "unread"),
+        (" ok\nScore: 7\nScore: 8", None, "unread"),
+        (" ok\nScore: 1 9", None, "unread"),
+    ],
 )
 def test_a_reasoned_score_is_read_where_it_stands(base, text, value, why):
     judge = TorchJudge(base, "low")

@@ -184,7 +184,7 @@ def tables(preset: Preset, found: dict[int, dict[str, Any]]) -> list[Table]:
                 ends = [_interval(row, f"{at}_gold", 1) for at in ("start", "end")]
                 policies.add_row(str(seed), name, spec.judge, *ends)
             if row := figures.get(f"audit {name}"):
-                share = "-" if row["calls_share"] is None else f"{100 * row['calls_share']:.1f}"
+                share = f"{100 * row['calls_share']:.1f}"
                 steps = ["-" if row[key] is None else f"step {row[key]}" for key in ("best_step", "raised_at")]
                 audits.add_row(str(seed), name, f"{row['gold_calls']:,}", share, *steps)
     return [table for table in (judges, policies, audits) if table.row_count]

@@ -32,7 +32,7 @@ def auditor(preset: Preset, name: str, seed: int, folder: Path) -> Auditor:
 
 def audit_policy(preset: Preset, name: str, seed: int, training: Path, folder: Path) -> Figures:
     """Audit the training whose folder is given. Returns what it took and what came of it: `gold_calls` are responses
-    that gold judged, in training or here, `calls_share` their share of the training judge's.
+    that gold judged, in training or here, `calls_share` their share of the rollouts that the training judge was given.
 
     Raises ConfigError where the training is not over.
     """
@@ -40,14 +40,14 @@ def audit_policy(preset: Preset, name: str, seed: int, training: Path, folder: P
         raise ConfigError(f"{training} is not whole; run the stage before this one: adjudge lab policy-grpo")
     made = auditor(preset, name, seed, folder)
     asyncio.run(audit_file(training / ROLLOUTS, made))
-    judged = sum(r.proxy is not None for r in read_rollouts(training / ROLLOUTS))
+    given = sum(1 for _ in read_rollouts(training / ROLLOUTS))
     golden = sum(a.figures.audited for a in made.audits)
     summary = made.summary()
     return {
         "audits": summary.audits,
         "gold_calls": golden,
-        "judge_calls": judged,
-        "calls_share": golden / judged if judged else None,
+        "judge_calls": given,
+        "calls_share": golden / given,
         "best_step": summary.best_step,
         "raised_at": summary.raised_at,
     }

@@ -191,8 +191,7 @@ def cost(study: Readings) -> Figure:
         judge, taken = study.preset.policies[name].judge, [training.taken for training in by_seed.values()]
         tokens = f"{mean(study, judge, 'tokens'):.1f}" if judge in study.agreement else t.MISSING
         judged, gold = (sum(x[kind] for x in taken) for kind in ("judge_calls", "gold_calls"))
-        share = t.percent(gold / judged) if judged else t.MISSING
-        rows.append([name, judge, f"{len(taken)}", f"{judged:,}", tokens, f"{gold:,}", share])
-    headings = ["policy", "judge", "seeds", "its verdicts", "its tokens each", "gold calls", "share"]
-    caption = "Responses that gold judged for the audit, and their share of the verdicts that the training judge gave."
+        rows.append([name, judge, f"{len(taken)}", f"{judged:,}", tokens, f"{gold:,}", t.percent(gold / judged)])
+    headings = ["policy", "judge", "seeds", "judge calls", "tokens each", "gold calls", "share"]
+    caption = "Responses that gold judged for the audit, and their share of those that the training judge was given."
     return Figure("Gold calls", caption, Table(headings, rows))

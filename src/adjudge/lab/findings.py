@@ -150,15 +150,15 @@ def _d(study: Readings) -> Finding:
 
 
 def _e(study: Readings) -> Finding:
-    strong, weak = policy_of(study.preset, "distilled", "distilled-rl"), policy_of(study.preset, "low")
-    ends = _gold(study, strong, "end", "distilled"), _gold(study, weak, "end", "low")
+    strong, weak = policy_of(study.preset, "high", "distilled-rl"), policy_of(study.preset, "low")
+    ends = _gold(study, strong, "end", "high"), _gold(study, weak, "end", "low")
     return _finding(
         "e",
         "More reasoning effort: more agreement, and a better policy.",
         "8 B: alpha 79.9 at 43 tokens, 86.0 at 200, 89.3 at 982; only high effort gave strong policies.",
         "The policy of high effort is the one on the distilled judge, or on the distilled and RL judge without one.",
         _alphas(study, "medium", "low"),
-        _alphas(study, "distilled", "medium"),
+        _alphas(study, "high", "medium"),
         _claim(f"gold at the end, {strong or 'no policy'} less {weak or 'no policy'}", "gold", *ends),
     )
 

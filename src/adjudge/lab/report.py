@@ -176,6 +176,7 @@ def _cost(study: Readings) -> list[Section]:
     if not taken:
         return []
     gold, judge = sum(x["gold_calls"] for x in taken), sum(x["judge_calls"] for x in taken)
-    sentence = f"Gold judged {gold:,} rollouts"
-    sentence += f", {t.percent(gold / judge)} of the {judge:,} that the training judges did." if judge else "."
+    sentence = (
+        f"Gold judged {gold:,} rollouts, {t.percent(gold / judge)} of the {judge:,} that the training judges did."
+    )
     return [_section(4, "Cost", "of the audit", sentence, [figures.cost(study)])]

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adjudge.errors import ConfigError
 from adjudge.lab.scoring import TOP, Asked, Score
-from adjudge.lab.wording import SCORE, Mode, judge_prompt
+from adjudge.lab.wording import Mode, judge_prompt, read_score
 from adjudge.types import Usage
 
 BATCH = 64
@@ -87,8 +87,7 @@ class TorchJudge:
             return Score(None, why="truncated", text=text, usage=usage)
         last = int(ids[length - 1]) if length else -1
         lead = ids[max(0, length - 1 - len(self.lead_ids)) : length - 1].tolist()
-        scored = last in self.score_ids and lead == self.lead_ids
-        if not scored or self.tokenizer.decode(ids[: length - 1]).count(SCORE) != 1:
+        if last not in self.score_ids or lead != self.lead_ids or read_score(text, self.mode) is None:
             return Score(None, why="unread", text=text, usage=usage)
         return Score(self._expected(logits[length - 1]), text=text, usage=usage)
 
