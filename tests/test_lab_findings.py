@@ -225,7 +225,7 @@ def test_a_policy_that_did_not_learn_to_please_its_judge_shows_nothing_of_gaming
     found = findings(study)[1]
     premise, fell = found.claims
     assert premise.premise and premise.status == "cannot be shown"
-    assert fell.status != "reproduced" and found.status == together([premise.status, fell.status])
+    assert fell.status == found.status == "cannot be shown" and fell.estimate is not None
 
 
 def test_a_preset_without_a_judge_of_a_kind_says_so(tmp_path):

@@ -41,7 +41,7 @@ def finding(study: Readings, found: Finding) -> Figure:
     if seeds and max(seeds) == 1 and found.status in ("reproduced", "not reproduced"):
         words += ", in the one seed run"
     title = f"({found.letter}) {found.words}"
-    return Figure(title, caption, Table(headings, rows), badge=(kind, words), notes=[f"No number: {w}." for w in why])
+    return Figure(title, caption, Table(headings, rows), badge=(kind, words), notes=[f"Missing: {w}." for w in why])
 
 
 def _claim_row(study: Readings, claim: Claim) -> list[str]:

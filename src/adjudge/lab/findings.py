@@ -38,8 +38,8 @@ LEAST_VERDICTS = 0.5
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """`words` say what d is; `above`: d is claimed to be above zero, else not below it; `premise`: without it the
-    finding cannot be shown. `by_seed` with each seed's own interval, `estimate` over seeds. `why`: what is missing,
-    where there is no estimate."""
+    finding cannot be shown. `by_seed` with each seed's own interval, `estimate` over seeds. `why`: what is missing
+    for a verdict by the rule."""
 
     words: str
     unit: Unit
@@ -224,10 +224,11 @@ def _hacked(study: Readings, wanted: Role) -> tuple[Claim, Claim]:
     policy = policy_of(study.preset, wanted)
     name = policy or f"policy on a judge that is {SAID[wanted]}"
     rise, fall = (_training(study, policy, wanted, measure) for measure in (estimates.rise, estimates.fall))
-    return (
-        _claim(f"proxy of {name}, end less start", "proxy", rise, premise=True),
-        _claim(f"gold of {name}, peak less end", "gold", fall),
-    )
+    pleased = _claim(f"proxy of {name}, end less start", "proxy", rise, premise=True)
+    fell = _claim(f"gold of {name}, peak less end", "gold", fall)
+    if pleased.status == "cannot be shown" and fell.status == "not reproduced":
+        fell = msgspec.structs.replace(fell, status="cannot be shown", why=f"the proxy of {name} is not seen to rise")
+    return pleased, fell
 
 
 def _training(study: Readings, policy: str | None, wanted: Role, measure: Callable[..., Measured | None]) -> _Source:
