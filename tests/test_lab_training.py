@@ -33,7 +33,15 @@ seeds = [0]
 threads = 1
 judge_tokens = 80
 world = {{ train = 60, test = 12, briefs = 16, held = 6 }}
-model = {{ width = 32, layers = 2, heads = 2, texts = 60, forms = 10, training = {{ rate = 3e-3, batch = 8 }} }}
+
+[model]
+width = 32
+layers = 2
+heads = 2
+texts = 60
+forms = 10
+training = {{ rate = 3e-3, batch = 8 }}
+policy = {{ rate = 1e-3, batch = 8 }}
 
 [judges.direct]
 mode = "direct"
@@ -175,7 +183,9 @@ def test_a_study_killed_in_mid_stage_ends_as_an_unbroken_one(tmp_path):
     assert same(weights(whole / policy), weights(broken / policy))
     assert (whole / policy / "rollouts.jsonl").read_bytes() == (broken / policy / "rollouts.jsonl").read_bytes()
     figures = json.loads(again.stdout)["seeds"]["0"]
-    assert {"annotate", "base", "judge-sft direct", "agreement direct", "policy-grpo direct"} <= set(figures)
+    assert {"annotate", "base", "policy-sft", "judge-sft direct", "agreement direct", "policy-grpo direct"} <= set(
+        figures
+    )
     steps = [json.loads(line)["step"] for line in (broken / policy / "figures.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps) | {10}) or steps[:-1] == sorted(set(steps))  # each step once; the last sums up
     third = study.run(preset.load(str(path)), 0, broken, lambda *_: pytest.fail("nothing was left to do"))

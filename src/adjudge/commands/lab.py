@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 STAGES = {
     "annotate": "Draw the world's items and have gold label them.",
     "base": "Train the model that judges and policies start from.",
+    "policy-sft": "Teach the base to write responses, for policies to start from.",
     "judge-sft": "Teach judges what gold said.",
     "judge-grpo": "Let judges practise against gold's labels.",
     "agreement": "Measure how far each judge agrees with gold.",

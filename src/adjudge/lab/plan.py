@@ -24,7 +24,7 @@ from adjudge.lab.machines import (
     shape,
     training_gb,
 )
-from adjudge.lab.preset import JudgeSpec, PolicySpec, Preset, Reinforcing
+from adjudge.lab.preset import FineTuning, JudgeSpec, PolicySpec, Preset, Reinforcing
 from adjudge.lab.scale import Lengths, Site
 from adjudge.lab.stage_commands import RECIPES, command_of
 
@@ -168,6 +168,8 @@ class _Planner(NamedTuple):
         yield from self._annotate()
         if self.preset.scale is None:
             yield self._base()
+            if self.preset.model.policy:
+                yield self._start(self.preset.model.policy)
         for name in self.preset.ordered_judges():
             spec = self.preset.judges[name]
             yield self._judge_sft(name, spec) if spec.sft else self._judge_grpo(name, spec)
@@ -206,6 +208,11 @@ class _Planner(NamedTuple):
         tokens = model.training.epochs * whole + model.priming.epochs * model.primers * primer
         examples = model.texts + model.searches + model.forms * len(read.traces) + model.primers
         return self._trained(Row(kind="base", examples=examples), "", tokens, model.training.max_tokens)
+
+    def _start(self, taught: FineTuning) -> Row:
+        texts = self.preset.model.texts
+        tokens = taught.epochs * texts * (self.lengths.instruction + self.lengths.response)
+        return self._trained(Row(kind="policy-sft", examples=texts), "", tokens, taught.max_tokens)
 
     def _judge_sft(self, name: str, spec: JudgeSpec) -> Row:
         assert spec.sft is not None

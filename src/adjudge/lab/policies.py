@@ -1,4 +1,4 @@
-"""Stage `policy-grpo`: a policy trained by GRPO against a judge, watched by gold.
+"""Stages that make policies: what they start from, and `policy-grpo`, training against a judge, watched by gold.
 
     brief -> group of rollouts -> judge's reward (JudgeReward) -> GRPO step (TRL)
                  `- kept in rollouts.jsonl, a sample of each nth step with gold's score
@@ -20,14 +20,26 @@ from adjudge.lab import wording
 from adjudge.lab.audit import Plan, drawn
 from adjudge.lab.auditor import Auditor
 from adjudge.lab.callback import AuditCallback
-from adjudge.lab.preset import PolicySpec
+from adjudge.lab.labels import part_seed
+from adjudge.lab.preset import Model, PolicySpec
 from adjudge.lab.reward import JudgeReward
 from adjudge.lab.reward_figures import RewardSettings
 from adjudge.lab.rollouts import ROLLOUTS, Rollout, append_rollouts, read_rollouts
 from adjudge.lab.scoring import Asked, Judge
-from adjudge.lab.training import Tell, reinforce
+from adjudge.lab.training import Tell, fine_tune, reinforce
+from adjudge.lab.world import draw_items
 
 DEADLINE_S = 600.0  # a judge in this process is waited for: nothing else could use the time
+
+
+def make_start(model: Model, base: Path, folder: Path, seed: int, tell: Tell) -> dict[str, float]:
+    """Stage `policy-sft`: the base taught to write responses to briefs, as many as it has seen, and nothing else."""
+    assert model.policy is not None, "only a preset with model.policy has this stage"
+    tokenizer = AutoTokenizer.from_pretrained(base, padding_side="left")
+    start = AutoModelForCausalLM.from_pretrained(base)
+    items = draw_items(part_seed(seed, 13), model.texts)
+    examples = [(wording.policy_prompt(brief.text()), f" {response}") for brief, response in items]
+    return fine_tune(start, tokenizer, examples, model.policy, folder, seed=seed, tell=tell)
 
 
 class Recorded(TrainerCallback):  # type: ignore[misc]  # transformers counts as absent for mypy

@@ -69,7 +69,10 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     First it learns to copy and to find in texts of one or two sentences (`primers`), which it does much sooner than in
     whole ones; then, mixed, the world's language (`texts`: responses to briefs), finding words in whole responses
-    (`searches`), and the form of each kind of judgment from a few labelled items (`forms`)."""
+    (`searches`), and the form of each kind of judgment from a few labelled items (`forms`).
+
+    `policy`: how the base is taught to write responses alone, for policies to start from; without it they start from
+    the base, and may write what judges write."""
 
     path: str = ""
     width: int = 128
@@ -81,6 +84,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     forms: int = 0
     priming: FineTuning = FineTuning()
     training: FineTuning = FineTuning()
+    policy: FineTuning | None = None
 
 
 class JudgeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

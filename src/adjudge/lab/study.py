@@ -1,6 +1,6 @@
 """A whole study: every stage of a preset in order, for each seed, skipping what is done.
 
-    annotate -> base -> judge-sft, judge-grpo -> agreement -> policy-grpo -> audit
+    annotate -> base -> policy-sft; judge-sft, judge-grpo -> agreement -> policy-grpo -> audit
 
 Each stage has a folder and, once it is whole, a `done.json` in it with its figures and the key of the settings that
 made it. A stage whose settings have changed since is refused, never mixed with what others made of the old ones.
@@ -28,7 +28,7 @@ from adjudge.lab.scoring import Judge
 from adjudge.lab.torch_judge import TorchJudge
 from adjudge.lab.training import quiet
 
-KINDS = ("annotate", "base", "judge-sft", "judge-grpo", "agreement", "policy-grpo", "audit")
+KINDS = ("annotate", "base", "policy-sft", "judge-sft", "judge-grpo", "agreement", "policy-grpo", "audit")
 
 Tell = Callable[[int, int], None]
 
@@ -54,6 +54,8 @@ def stages(preset: Preset, seed: int, root: Path) -> list[Stage]:
         Stage("annotate", "", "labels", key, lambda to, _: asyncio.run(annotate(preset.world, to, seed))),
         Stage("base", "", "base", key, lambda to, tell: judges.make_base(preset.model, to, seed, tell)),
     ]
+    if preset.model.policy:
+        found.append(Stage("policy-sft", "", "start", key, functools.partial(_started, preset, seed, root)))
     for name in preset.ordered_judges():
         kind = "judge-sft" if preset.judges[name].sft else "judge-grpo"
         key = preset.judge_key(name, seed)
@@ -116,16 +118,21 @@ def _agreed(preset: Preset, name: str, root: Path, _folder: Path, _tell: Tell) -
     return asyncio.run(judges.agreement(_judge(preset, name, root), preset.judges[name], labels))
 
 
+def _started(preset: Preset, seed: int, root: Path, folder: Path, tell: Tell) -> Figures:
+    return policies.make_start(preset.model, _there(root / "base"), folder, seed, tell)
+
+
 def _trained(preset: Preset, name: str, seed: int, root: Path, folder: Path, tell: Tell) -> Figures:
-    spec, gold, base = preset.policies[name], ProgramGold(), _there(root / "base")
+    spec, gold = preset.policies[name], ProgramGold()
+    start = _there(root / ("start" if preset.model.policy else "base"))
     judge: Judge = gold if spec.judge == "gold" else _judge(preset, spec.judge, root)
     briefs = read_briefs(_there(root / "labels") / BRIEFS[0])
     planned, stop = audit_stage.plan(preset, name, seed), preset.audit.stop
     figures: Figures = policies.train_policy(
-        spec, judge, gold, briefs, planned, base, folder, seed=part_seed(seed, 20), stop=stop, tell=tell
+        spec, judge, gold, briefs, planned, start, folder, seed=part_seed(seed, 20), stop=stop, tell=tell
     )
     held = read_briefs(root / "labels" / BRIEFS[1])
-    for at, model in (("start", base), ("end", folder)):
+    for at, model in (("start", start), ("end", folder)):
         texts = policies.write_responses(model, held, part_seed(seed, 21), spec.rl.max_tokens)
         figures |= {f"{at}_{k}": v for k, v in _mean(policies.gold_scores(gold, held, texts)).items()}
     return figures
