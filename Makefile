@@ -36,7 +36,7 @@ demo: .venv/base
 	$(BIN)/adjudge demo --out out/demo
 
 test: .venv/lab
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -177,7 +177,7 @@ def test_bad_json_lines_are_refused_with_line_and_remedy(tmp_path, data, says):
         ("x.csv", b'id,prompt,response_a,response_b\n1,p,"a\nb",b\n1,p,a,b\n', ":4: the id '1' stands twice (first at"),
         ("x.csv", b"id,prompt,responses,gold_index\n1,p,[oops,0\n", ":2: is not valid JSON"),
         ("x.jsonl.gz", line(GOOD), ": is named .gz and is not gzip"),
-        ("x.jsonl.gz", gzip.compress(line(GOOD) * 50)[:60], ": cannot be read"),
+        ("x.jsonl.gz", gzip.compress(line(GOOD) * 50, mtime=0)[:60], ": cannot be read"),
         ("x.parquet", b"PAR1 and nothing more PAR1", ": cannot be read as Parquet"),
         ("x.parquet", b"plain", ": is named .parquet and is not Parquet"),
     ],
