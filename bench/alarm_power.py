@@ -4,7 +4,7 @@ Everything here is simulated: paths of the mean gold and proxy score are set, sc
 (sd 2; prompts differ, and gold and proxy of one response correlate). A run is 300 steps; every 5 steps 16 prompts are
 audited, one rollout each by gold, all 8 rollouts of the prompt by the proxy. Rules set side by side:
 
-    alarm    adjudge.lab.alarm with its defaults
+    alarm    adjudge.lab.audit.alarm with its defaults
     gap 1, 2 the proxy's mean less gold's has grown by 1 (2) points from the first four looks to the last four
     t-test   Welch, 5 %, at each look: gold of the last four looks is below its best earlier four, and proxy is above
 
@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from adjudge.lab import alarm
+from adjudge.lab.audit import alarm
 from adjudge.metrics import wilson
 
 STEPS, EVERY, PROMPTS, GROUP = 300, 5, 16, 8

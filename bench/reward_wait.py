@@ -26,10 +26,10 @@ from typing import Any
 
 from adjudge.config import from_dict
 from adjudge.lab.adapters.trl import TrlReward
-from adjudge.lab.arm_judge import ArmJudge
-from adjudge.lab.beside import Beside
-from adjudge.lab.reward import JudgeReward
-from adjudge.lab.reward_figures import RewardSettings
+from adjudge.lab.reward.arm_judge import ArmJudge
+from adjudge.lab.reward.beside import Beside
+from adjudge.lab.reward.figures import RewardSettings
+from adjudge.lab.reward.judge_reward import JudgeReward
 from adjudge.lab.scoring import Asked
 from bench.tiny_grpo import trainer
 from tests import scripted

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from adjudge.lab.audit_stage import audit_policy
-from adjudge.lab.done import Done, write_done
+from adjudge.lab.audit.rollouts import ROLLOUTS, Rollout, append_rollouts
 from adjudge.lab.preset import Audit, FineTuning, JudgeSpec, Model, PolicySpec, Preset, Reinforcing, World
-from adjudge.lab.rollouts import ROLLOUTS, Rollout, append_rollouts
-from adjudge.lab.world import draw_brief, draw_response
+from adjudge.lab.study.audit_stage import audit_policy
+from adjudge.lab.study.done import Done, write_done
+from adjudge.lab.world.items import draw_brief, draw_response
 
 STEPS, EVERY, PROMPTS, GROUP = 60, 3, 8, 3
 RL = Reinforcing(steps=STEPS, prompts=PROMPTS, group=GROUP)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adjudge.errors import ConfigError, DataError
-from adjudge.lab import alarm, betting
+from adjudge.lab.audit import alarm, betting
 
 PROMPTS = 24
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from adjudge.errors import ConfigError, DataError
-from adjudge.lab import alarm
-from adjudge.lab.audit import Asking, Plan, alpha, drawn, look, mean_of, measure, rank
-from adjudge.lab.auditor import AUDIT, AUDITED, Auditor, audit_file
-from adjudge.lab.rollouts import Rollout, append_rollouts
+from adjudge.lab.audit import alarm
+from adjudge.lab.audit.auditor import AUDIT, AUDITED, Auditor, audit_file
+from adjudge.lab.audit.rollouts import Rollout, append_rollouts
+from adjudge.lab.audit.step import Asking, Plan, drawn, look, mean_of, measure, rank
 from adjudge.lab.scoring import Score
 from adjudge.types import Usage
 
@@ -123,13 +123,18 @@ def test_agreement_is_that_of_the_libraries_and_none_where_nothing_differs(pairs
         assert found == pytest.approx(stats.spearmanr(*both.T).statistic)
     else:
         assert found is None
+    judged = [
+        msgspec.structs.replace(r, gold=gold)
+        for r, (_, gold) in zip(rollouts(0, [1] * len(both), proxy=both[:, 0]), pairs, strict=True)
+    ]
+    alpha = measure(judged, Plan(sample=len(both)), asking=Asking()).alpha
     if np.ptp(both) > 0:
-        assert alpha(both) == pytest.approx(
+        assert alpha == pytest.approx(
             krippendorff.alpha(reliability_data=both.T.tolist(), level_of_measurement="interval")
         )
-        assert alpha(both) <= 1
+        assert alpha <= 1
     else:
-        assert alpha(both) is None
+        assert alpha is None
 
 
 def test_the_interval_of_one_rollout_per_prompt_is_students_and_repeats_of_a_prompt_do_not_shrink_it():
@@ -268,7 +273,7 @@ def test_settings_that_mean_nothing_are_refused(bad):
 
 def trained(tmp_path, on_alarm, steps=120):
     """A training of made-up rollouts, one state and control as the trainer keeps them: (callback, state, control)."""
-    callback_module = pytest.importorskip("adjudge.lab.callback")
+    callback_module = pytest.importorskip("adjudge.lab.audit.callback")
     rng = np.random.default_rng(0)
     book = {step: hacked(step, rng) for step in range(steps)}
     logs = []
@@ -323,7 +328,7 @@ def test_an_alarm_state_is_rebuilt_from_the_record_exactly(tmp_path):
 @pytest.mark.slow
 def test_a_trainer_stops_at_the_alarm_and_keeps_the_best_checkpoint_through_rotation(tmp_path):
     transformers = pytest.importorskip("transformers")
-    module = pytest.importorskip("adjudge.lab.callback")
+    module = pytest.importorskip("adjudge.lab.audit.callback")
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     model = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=16, **sizes))
     settings = transformers.TrainingArguments(

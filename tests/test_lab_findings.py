@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from adjudge.errors import ConfigError, DataError
-from adjudge.lab import estimates, preset
-from adjudge.lab.alarm import Look
-from adjudge.lab.estimates import Measured, difference, fall, interval, over_seeds, rise
-from adjudge.lab.findings import findings, judged, together
+from adjudge.lab import preset
+from adjudge.lab.audit.alarm import Look
 from adjudge.lab.preset import JudgeSpec
-from adjudge.lab.readings import read_study
-from adjudge.lab.roles import judge_of, policy_of, role
+from adjudge.lab.report import estimates
+from adjudge.lab.report.estimates import Measured, difference, fall, interval, over_seeds, rise
+from adjudge.lab.report.findings import findings, judged, together
+from adjudge.lab.report.readings import read_study
+from adjudge.lab.report.roles import judge_of, policy_of, role
 from adjudge.metrics import Estimate
 from tests.lab_studies import ALPHAS, COURSES, PRESET, RL, SFT, hacked, holding, idle, write_study
 

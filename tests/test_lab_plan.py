@@ -7,9 +7,9 @@ from click.testing import CliRunner
 from adjudge.__main__ import program
 from adjudge.errors import ConfigError
 from adjudge.lab import preset as presets
-from adjudge.lab.lengths import world_lengths
-from adjudge.lab.machines import MACHINES, Rates, compute_s, serve, shape, step_s, training_gb
-from adjudge.lab.plan import plan
+from adjudge.lab.plan.costs import plan
+from adjudge.lab.plan.lengths import world_lengths
+from adjudge.lab.plan.machines import MACHINES, Rates, compute_s, serve, shape, step_s, training_gb
 
 PAPER = presets.load("paper")
 TOLERANCE = 1.6  # the plan's hours against the paper's, either way
@@ -185,7 +185,7 @@ def test_a_study_of_one_process_has_the_stages_that_it_runs():
     pytest.importorskip("torch", reason="the extra `lab` is not installed")
     from pathlib import Path
 
-    from adjudge.lab.study import stages
+    from adjudge.lab.study.stages import stages
 
     tiny = presets.load("tiny")
     assert {one.name for one in plan(tiny).rows} == {stage.name for stage in stages(tiny, 0, Path("x"))}

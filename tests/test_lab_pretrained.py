@@ -9,9 +9,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from adjudge.errors import ConfigError
-from adjudge.lab import judges, preset
+from adjudge.lab import preset
+from adjudge.lab.models.torch_judge import TorchJudge
 from adjudge.lab.scoring import Asked
-from adjudge.lab.torch_judge import TorchJudge
+from adjudge.lab.study import judges
 
 END = "<|end|>"
 

@@ -13,11 +13,10 @@ import pytest
 from adjudge import config
 from adjudge.errors import ConfigError, DataError
 from adjudge.judging.run import run
-from adjudge.lab import gold_data
 from adjudge.lab import preset as presets
 from adjudge.lab.adapters.verl_judge import compute_score
-from adjudge.lab.plan import plan
-from adjudge.lab.recipes import preparing
+from adjudge.lab.plan.costs import plan
+from adjudge.lab.recipes import gold_data, preparing
 from adjudge.lab.recipes.writing import write_recipes
 from adjudge.store.store import Store
 from adjudge.types import Call, Judgment, Outcome, Pair, Record, Reply, Usage
@@ -125,7 +124,8 @@ def test_verl_knows_every_key(recipes):
 
     with hydra.initialize_config_dir(str(recipes / "verl"), version_base=None):
         for path in (recipes / "verl").glob("*.yaml"):
-            hydra.compose(path.stem)  # refuses what ppo_trainer has no place for
+            composed = hydra.compose(path.stem)  # refuses what ppo_trainer has no place for
+            assert "adv_estimator" in composed.algorithm and set(parsed(path)) - {"defaults", "hydra"} <= set(composed)
 
 
 def test_scripts_compile_and_reward_files_are_what_verl_calls(recipes):
@@ -227,7 +227,7 @@ def test_a_judge_is_taught_the_question_that_it_is_asked_later(settings, monkeyp
     """Word for word, but for the mark that is drawn for each question."""
     (label, _) = gold_data.labels([record((8, 2), (8, 2))], settings, "distilled-8b")
     model = Model(lambda ask: Reply(text="[[5]]", finish_reason="stop", usage=Usage(1, 1)))
-    from adjudge.lab import arm_judge
+    from adjudge.lab.reward import arm_judge
     from adjudge.lab.scoring import Asked
 
     monkeypatch.setattr(arm_judge, "open_backend", lambda name, settings, environ: model)
@@ -353,7 +353,7 @@ def test_gold_writes_one_rubric_a_prompt_and_none_twice(study, monkeypatch):
 
 def test_what_verl_wrote_is_audited_by_gold(study, tmp_path, monkeypatch):
     model = Model(answered)
-    from adjudge.lab import arm_judge
+    from adjudge.lab.reward import arm_judge
 
     monkeypatch.setattr(arm_judge, "open_backend", lambda name, settings, environ: model)
     folder = tmp_path / "rollouts" / "mine"

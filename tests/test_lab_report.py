@@ -12,14 +12,14 @@ from click.testing import CliRunner
 
 from adjudge.commands.lab import command
 from adjudge.errors import ConfigError
-from adjudge.lab.audit_stage import audit_policy, plan
-from adjudge.lab.auditor import AUDIT, AUDITED
-from adjudge.lab.done import read_done
-from adjudge.lab.examples import moments
-from adjudge.lab.findings import findings
-from adjudge.lab.readings import read_study
-from adjudge.lab.report import missing, summary, told, write_lab_page
-from adjudge.lab.rollouts import ROLLOUTS, append_rollouts, read_rollouts
+from adjudge.lab.audit.auditor import AUDIT, AUDITED
+from adjudge.lab.audit.rollouts import ROLLOUTS, append_rollouts, read_rollouts
+from adjudge.lab.report.examples import moments
+from adjudge.lab.report.findings import findings
+from adjudge.lab.report.page import missing, summary, told, write_lab_page
+from adjudge.lab.report.readings import read_study
+from adjudge.lab.study.audit_stage import audit_policy, plan
+from adjudge.lab.study.done import read_done
 from adjudge.report.panels import Event, Panel, Ruler, Way, draw
 from adjudge.report.svg import NARROW, WIDE
 from tests.lab_studies import EVERY, PRESET, STEPS, hacked, holding, preset_file, train, write_study

@@ -2,8 +2,8 @@
 
 import pytest
 
-from adjudge.lab.readings import read_study
-from adjudge.lab.report import write_lab_page
+from adjudge.lab.report.page import write_lab_page
+from adjudge.lab.report.readings import read_study
 from tests.lab_studies import PRESET, hacked, holding, write_study
 from tests.pages import HIDING, HOSTILE
 from tests.test_report_browser import Tab, browser, pytestmark  # noqa: F401  # the fixture and its skip

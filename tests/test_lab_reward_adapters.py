@@ -9,15 +9,15 @@ from types import SimpleNamespace
 import pytest
 
 from adjudge.errors import ConfigError, DataError, RewardError
-from adjudge.lab import arm_judge
 from adjudge.lab.adapters.openrlhf import OpenRlhfReward
 from adjudge.lab.adapters.stand_in import StandIn
 from adjudge.lab.adapters.trl import TrlReward
 from adjudge.lab.adapters.verl import VerlReward
-from adjudge.lab.arm_judge import ArmJudge
-from adjudge.lab.beside import Beside
-from adjudge.lab.reward import JudgeReward
-from adjudge.lab.reward_figures import RewardSettings
+from adjudge.lab.reward import arm_judge
+from adjudge.lab.reward.arm_judge import ArmJudge
+from adjudge.lab.reward.beside import Beside
+from adjudge.lab.reward.figures import RewardSettings
+from adjudge.lab.reward.judge_reward import JudgeReward
 from adjudge.store.store import Store
 from adjudge.types import Reply, Usage
 from tests.judging import by_length, shown

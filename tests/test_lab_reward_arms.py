@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from adjudge.config import from_dict
 from adjudge.errors import BudgetError, ConfigError, Rejected, RewardError
-from adjudge.lab import arm_judge
-from adjudge.lab.arm_judge import ArmJudge
-from adjudge.lab.bounds import most
-from adjudge.lab.reward import JudgeReward
-from adjudge.lab.reward_figures import RewardSettings
-from adjudge.lab.routed_judge import routed_judge
+from adjudge.lab.reward import arm_judge
+from adjudge.lab.reward.arm_judge import ArmJudge
+from adjudge.lab.reward.bounds import most
+from adjudge.lab.reward.figures import RewardSettings
+from adjudge.lab.reward.judge_reward import JudgeReward
+from adjudge.lab.reward.routed_judge import routed_judge
+from adjudge.lab.reward.win_rates import win_rates
 from adjudge.lab.scoring import Asked
-from adjudge.lab.win_rates import win_rates
 from adjudge.routing import registry
 from adjudge.routing.evaluate import reference_cost
 from adjudge.routing.features import with_text

@@ -3,6 +3,7 @@ small study through the command line."""
 
 import asyncio
 import json
+import math
 import os
 import signal
 import subprocess
@@ -19,10 +20,13 @@ import torch
 from safetensors.torch import load_file
 
 from adjudge.errors import ConfigError, DataError
-from adjudge.lab import judges, labels, models, preset, study
+from adjudge.lab import preset
+from adjudge.lab.models import small
+from adjudge.lab.models.torch_judge import TorchJudge
+from adjudge.lab.models.training import tokenized
 from adjudge.lab.scoring import Asked
-from adjudge.lab.torch_judge import TorchJudge
-from adjudge.lab.training import tokenized
+from adjudge.lab.study import judges, labels, stages
+from adjudge.lab.world.wording import judge_prompt
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
 
@@ -38,8 +42,10 @@ world = {{ train = 60, test = 12, briefs = 16, held = 6 }}
 width = 32
 layers = 2
 heads = 2
+primers = 24
 texts = 60
 forms = 10
+priming = {{ rate = 3e-3, batch = 8 }}
 training = {{ rate = 3e-3, batch = 8 }}
 policy = {{ rate = 1e-3, batch = 8 }}
 
@@ -57,14 +63,17 @@ sample = 4
 """
 
 
+PADDED = {"return_tensors": "pt", "padding": True, "add_special_tokens": False}
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """A base model that knows the tokens, and nothing else."""
     folder = tmp_path_factory.mktemp("base")
     torch.set_num_threads(1)
     made = preset.Model(width=32, layers=2, heads=2, texts=40, forms=40)
-    tokenizer = models.train_tokenizer(p + c for p, c in judges.base_examples(made, 0))
-    models.save(models.new_model(tokenizer, 32, 2, 2, 0), tokenizer, folder)
+    tokenizer = small.train_tokenizer(p + c for p, c in judges.base_examples(made, 0))
+    small.save(small.new_model(tokenizer, 32, 2, 2, 0), tokenizer, folder)
     return folder
 
 
@@ -103,14 +112,18 @@ def test_the_loss_counts_the_completion_and_its_end_alone(base):
 
 def test_a_direct_judges_value_is_the_expected_score(base):
     judge = TorchJudge(base, "direct")
+    alike = torch.zeros(len(judge.tokenizer)).index_fill(0, judge.score_ids, 1.0)
+    assert judge._direct(alike, 1).value == pytest.approx(4.5)  # the mean of 0 to 9
+    likelier = alike.index_fill(0, judge.score_ids[7:8], 1.0 + math.log(2))
+    assert judge._direct(likelier, 1).value == pytest.approx((45 + 7) / 11)
+
+
+def test_a_direct_answer_that_is_no_score_is_unread(base):
+    judge = TorchJudge(base, "direct")
     with torch.no_grad():
-        judge.model.lm_head.weight.zero_()  # every token is as likely as any other: the mean of 0 to 9
+        judge.model.lm_head.weight.zero_()  # every token is as likely as any other, and the first is no score
     score = judge.score_now([Asked(id="1", prompt="Say please.", response="I saw a tea.")])[0]
-    assert score.value is None and score.why == "unread"  # the likeliest token is none of the scores
-    judge._direct(torch.zeros(len(judge.tokenizer)).index_fill(0, judge.score_ids, 1.0), 1)
-    assert judge._direct(
-        torch.zeros(len(judge.tokenizer)).index_fill(0, judge.score_ids, 1.0), 1
-    ).value == pytest.approx(4.5)
+    assert score.value is None and score.why == "unread"
 
 
 @pytest.mark.parametrize(
@@ -140,11 +153,14 @@ def test_a_trace_that_does_not_end_is_truncated(base):
 def test_padding_does_not_change_a_score(base):
     judge = TorchJudge(base, "direct")
     asked = [Asked(id="1", prompt="Say please.", response="I saw a tea. " * n) for n in (1, 6)]
-    logits = [judge.model(**judge.tokenizer(p, return_tensors="pt")).logits[0, -1] for p in ("Brief:", "Score:")]
-    assert len(logits) == 2
     together = judge.score_now(asked)
     alone = [judge.score_now([one])[0] for one in asked]
     assert [s.text for s in together] == [s.text for s in alone]
+    assert [s.usage for s in together] == [s.usage for s in alone]
+    given = judge.tokenizer([judge_prompt(a.prompt, a.response, "direct") for a in asked], **PADDED)
+    short = judge.tokenizer([judge_prompt(asked[0].prompt, asked[0].response, "direct")], **PADDED)
+    padded, plain = (judge._at_score(one)[0][0] for one in (given, short))
+    assert torch.allclose(padded, plain, atol=1e-4)
 
 
 # -- the study
@@ -187,16 +203,16 @@ def test_a_study_killed_in_mid_stage_ends_as_an_unbroken_one(tmp_path):
         figures
     )
     steps = [json.loads(line)["step"] for line in (broken / policy / "figures.jsonl").read_text().splitlines()]
-    assert steps == sorted(set(steps) | {10}) or steps[:-1] == sorted(set(steps))  # each step once; the last sums up
-    third = study.run(preset.load(str(path)), 0, broken, lambda *_: pytest.fail("nothing was left to do"))
+    assert steps == [*range(1, 11), 10]  # each step once; the last line sums up
+    third = stages.run(preset.load(str(path)), 0, broken, lambda *_: pytest.fail("nothing was left to do"))
     assert third["annotate"]["judge_train"] == 60
 
 
 @pytest.mark.slow
 def test_ten_steps_of_grpo_are_the_same_for_the_same_seed(tmp_path, base):
-    from adjudge.lab import policies
-    from adjudge.lab.audit import Plan
-    from adjudge.lab.program_gold import ProgramGold
+    from adjudge.lab.audit.step import Plan
+    from adjudge.lab.study import policies
+    from adjudge.lab.world.program_gold import ProgramGold
 
     spec = preset.PolicySpec(
         judge="gold", rl=preset.Reinforcing(rate=1e-3, steps=10, prompts=2, group=4, max_tokens=12)
@@ -213,15 +229,15 @@ def test_ten_steps_of_grpo_are_the_same_for_the_same_seed(tmp_path, base):
 def test_a_stage_of_other_settings_is_refused(tmp_path):
     path = written(tmp_path)
     loaded = preset.load(str(path))
-    study.run(loaded, 0, tmp_path / "out", lambda *_: None, ("annotate",))
+    stages.run(loaded, 0, tmp_path / "out", lambda *_: None, ("annotate",))
     path.write_text(path.read_text().replace("train = 60", "train = 61"))
     with pytest.raises(ConfigError, match="other settings"):
-        study.run(preset.load(str(path)), 0, tmp_path / "out", lambda *_: None, ("annotate",))
+        stages.run(preset.load(str(path)), 0, tmp_path / "out", lambda *_: None, ("annotate",))
 
 
 def test_a_stage_whose_input_is_missing_says_what_to_run(tmp_path):
     with pytest.raises(ConfigError, match="run the stages before this one"):
-        study.run(preset.load(str(written(tmp_path))), 0, tmp_path / "out", lambda *_: None, ("judge-sft",))
+        stages.run(preset.load(str(written(tmp_path))), 0, tmp_path / "out", lambda *_: None, ("judge-sft",))
 
 
 # -- presets and labels
@@ -282,9 +298,9 @@ def test_gold_that_labels_too_little_stops_the_study(tmp_path):
 
 @pytest.mark.slow
 def test_the_alarm_ends_a_training_that_is_gamed(tmp_path, base):
-    from adjudge.lab import policies
-    from adjudge.lab.audit import Plan
+    from adjudge.lab.audit.step import Plan
     from adjudge.lab.scoring import Score
+    from adjudge.lab.study import policies
 
     class Drifting:
         """Scores that rise, or fall, with every call."""

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adjudge.lab import grammar, wording
-from adjudge.lab.program_gold import BlindGold, ProgramGold, check, score_of, trace
 from adjudge.lab.scoring import Asked
-from adjudge.lab.world import Brief, Requirement, draw_brief, draw_items, draw_response, parse_brief
+from adjudge.lab.world import grammar, wording
+from adjudge.lab.world.items import Brief, Requirement, draw_brief, draw_items, draw_response, parse_brief
+from adjudge.lab.world.program_gold import BlindGold, ProgramGold, check, score_of, trace
 
 ITEMS = list(draw_items(3, 300))
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adjudge.__main__ import main
-from adjudge.lab.rollouts import Rollout, append_rollouts
+from adjudge.lab.audit.rollouts import Rollout, append_rollouts
 from adjudge.redteam.detectors import flags
 from adjudge.redteam.flags import KINDS, QUOTE
 from adjudge.redteam.scan import flagged, scan, shares, stream

@@ -153,9 +153,11 @@ def interval_alpha(x_N: Floats, y_N: Floats) -> float | None:
     >>> interval_alpha(np.array([1.0, 2.0]), np.array([1.0, 2.0]))
     1.0
     """
+    if len(x_N) < 2:
+        return None
     pooled = np.concatenate([x_N, y_N]).astype(float)
-    expected = 2 * float(pooled.var()) * len(pooled) / max(len(pooled) - 1, 1)
-    if len(x_N) < 2 or expected == 0:
+    expected = 2 * float(pooled.var()) * len(pooled) / (len(pooled) - 1)
+    if expected == 0:
         return None
     return float(1 - np.square(np.asarray(x_N, dtype=float) - y_N).mean() / expected)
 

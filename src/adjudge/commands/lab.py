@@ -100,20 +100,20 @@ for _kind, _line in STAGES.items():
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The page to write.")
 def write_report(preset: str, out: Path, html: Path, seeds: Seeds, as_json: bool) -> None:
     """Write what came of a study as one page that opens offline: over the seeds and stages that are done."""
-    from adjudge.lab import report
-    from adjudge.lab.findings import findings
-    from adjudge.lab.readings import read_study
+    from adjudge.lab.report import page
+    from adjudge.lab.report.findings import findings
+    from adjudge.lab.report.readings import read_study
     from adjudge.report.page import Made
 
     study = read_study(presets.load(preset), out, seeds)
-    report.write_lab_page(study, html, Made(shlex.join(["adjudge", *sys.argv[1:]]), datetime.now(UTC)))
+    page.write_lab_page(study, html, Made(shlex.join(["adjudge", *sys.argv[1:]]), datetime.now(UTC)))
     if as_json:
-        click.echo(msgspec.json.encode(report.summary(study) | {"html": str(html)}))
+        click.echo(msgspec.json.encode(page.summary(study) | {"html": str(html)}))
         return
     found = findings(study)
     for finding in found:
         click.echo(f"({finding.letter}) {finding.status:15} {finding.words}")
-    if missing := report.missing(study):
+    if missing := page.missing(study):
         click.echo(f"not done yet: {missing}")
     click.echo(f"{html}")
 
@@ -124,12 +124,12 @@ def _run(name: str, out: Path, seeds: Seeds, kinds: Sequence[str], as_json: bool
         raise ConfigError(f"{name} is too large to run here; see `adjudge lab plan {name} --recipes DIR`")
     if missing := [part for part in NEEDED if importlib.util.find_spec(part) is None]:
         raise MissingExtra(f"the lab ({', '.join(missing)})", INSTALL)
-    from adjudge.lab import study  # torch and its like take seconds to import
+    from adjudge.lab.study import stages  # torch and its like take seconds to import
 
     found = {}
     for seed in seeds or preset.seeds:
         with _telling(seed) as tell:
-            found[seed] = study.run(preset, seed, out, tell, kinds)
+            found[seed] = stages.run(preset, seed, out, tell, kinds)
     if as_json:
         click.echo(msgspec.json.encode({"preset": preset.name, "seeds": {str(s): f for s, f in found.items()}}))
     else:

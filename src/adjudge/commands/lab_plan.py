@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from adjudge.lab import preset as presets
-from adjudge.lab.machines import MACHINES, Rates
-from adjudge.lab.plan import Plan, Row, plan
+from adjudge.lab.plan.costs import Plan, Row, plan
+from adjudge.lab.plan.machines import MACHINES, Rates
+from adjudge.lab.plan.stage_commands import RECIPES
 from adjudge.lab.recipes.writing import write_recipes
-from adjudge.lab.stage_commands import RECIPES
 
 MILLION = 1e6
 WIDTH = 180  # that the table needs; a narrow terminal wraps it

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from adjudge.commands.counting import counted
-from adjudge.lab.rollouts import read_rollouts
+from adjudge.lab.audit.rollouts import read_rollouts
 from adjudge.redteam.flags import KINDS
 from adjudge.redteam.scan import LEVEL, Scan, scan
 from adjudge.report.text import percent, typed, visible

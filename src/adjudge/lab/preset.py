@@ -16,6 +16,7 @@ import msgspec
 from adjudge.errors import ConfigError
 from adjudge.lab import scale as at_scale
 from adjudge.lab.scale import Scale
+from adjudge.lab.world.program_gold import GOLDS
 from adjudge.types import digest
 
 Mode = Literal["direct", "low", "medium", "high"]
@@ -100,8 +101,8 @@ class JudgeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A policy trained against `judge` (a judge's name, or "gold"). `pairwise`: its reward is the share of the group's
-    other responses that it beats by the judge's scores."""
+    """A policy trained against `judge`: a judge's name, "gold" or "blind-gold". `pairwise`: its reward is the share of
+    the group's other responses that it beats by the judge's scores."""
 
     judge: str
     rl: Reinforcing
@@ -150,7 +151,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def policy_key(self, name: str, seed: int) -> str:
         """Changes with whatever a policy, its judge and its audit are made of."""
         spec = self.policies[name]
-        return self.key(seed, *([] if spec.judge == "gold" else self._lineage(spec.judge)), spec, self.audit)
+        return self.key(seed, *([] if spec.judge in GOLDS else self._lineage(spec.judge)), spec, self.audit)
 
     def _lineage(self, name: str) -> list[object]:
         """Everything that a judge is made of: its own settings, and those of the judges that it starts from."""
@@ -175,8 +176,8 @@ def load(name: str) -> Preset:
         raise ConfigError(f"{name}: cannot be read: {error}") from None
     preset = _convert(raw, name)
     for policy, spec in preset.policies.items():
-        if spec.judge != "gold" and spec.judge not in preset.judges:
-            raise ConfigError(f"{name}: policies.{policy}: no judge {spec.judge!r}; known: {', '.join(preset.judges)}")
+        if spec.judge not in (known := [*GOLDS, *preset.judges]):
+            raise ConfigError(f"{name}: policies.{policy}: no judge {spec.judge!r}; known: {', '.join(known)}")
     for judge in preset.ordered_judges():
         if (preset.judges[judge].sft is None) == (preset.judges[judge].rl is None):
             raise ConfigError(

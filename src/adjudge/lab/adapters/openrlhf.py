@@ -15,7 +15,7 @@ from typing import Any
 
 from adjudge.errors import DataError
 from adjudge.lab.adapters.partial import Filled, PartialSteps
-from adjudge.lab.reward import JudgeReward
+from adjudge.lab.reward.judge_reward import JudgeReward
 
 # What tokenizers end a text with. A mark that the policy spelled out at its very end cannot be told from these.
 END_MARKS = re.compile(r"(?:\s*(?:<\|[\w ]{1,40}\|>|</s>|<eos>|<pad>|<end_of_turn>|\[PAD\]))+\s*\Z")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from adjudge.errors import ConfigError
 from adjudge.lab.adapters.stand_in import StandIn
-from adjudge.lab.beside import Beside
-from adjudge.lab.reward import JudgeReward, Scored
+from adjudge.lab.reward.beside import Beside
+from adjudge.lab.reward.judge_reward import JudgeReward, Scored
 from adjudge.lab.scoring import TOP, Asked
 
 

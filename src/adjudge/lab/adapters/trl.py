@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from adjudge.lab.adapters.texts import Said, text_of
-from adjudge.lab.beside import Beside
-from adjudge.lab.reward import JudgeReward, Scored
+from adjudge.lab.reward.beside import Beside
+from adjudge.lab.reward.judge_reward import JudgeReward, Scored
 from adjudge.lab.scoring import Asked
 
 REPLY_SHOWN = 2000  # characters of a judge's reply in the table of completions

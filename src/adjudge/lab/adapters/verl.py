@@ -14,7 +14,7 @@ from typing import Any
 from adjudge.errors import DataError
 from adjudge.lab.adapters.partial import Filled, PartialSteps
 from adjudge.lab.adapters.texts import text_of
-from adjudge.lab.reward import JudgeReward
+from adjudge.lab.reward.judge_reward import JudgeReward
 
 
 class VerlReward:

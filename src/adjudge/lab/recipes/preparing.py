@@ -27,12 +27,12 @@ from adjudge.judging.backends.base import open_backend
 from adjudge.judging.budget import Budget
 from adjudge.judging.limits import Gate
 from adjudge.judging.reading import read_rubric
-from adjudge.lab import gold_data
-from adjudge.lab.arm_judge import ArmJudge
-from adjudge.lab.audit import Plan
-from adjudge.lab.auditor import Audited, Auditor
-from adjudge.lab.gold_data import HIGH, grpo_row, labels, parted, policy_row, sft_row
-from adjudge.lab.rollouts import Rollout, append_rollouts
+from adjudge.lab.audit.auditor import Audited, Auditor
+from adjudge.lab.audit.rollouts import Rollout, append_rollouts
+from adjudge.lab.audit.step import Plan
+from adjudge.lab.recipes import gold_data
+from adjudge.lab.recipes.gold_data import HIGH, grpo_row, labels, parted, policy_row, sft_row
+from adjudge.lab.reward.arm_judge import ArmJudge
 from adjudge.pairs import own, read
 from adjudge.store.store import Store
 from adjudge.types import Outcome, Pair, Record, digest
@@ -185,7 +185,10 @@ def agreement(gold: Store, judged: Store, name: str) -> dict[str, float]:
     if len(scores) < 2:
         raise DataError(f"gold and {name} judged no two responses in common", remedy="judge data/test.jsonl with both")
     mine_N, gold_N = np.array(scores).T
-    return {"responses": float(len(scores)), "alpha": metrics.interval_alpha(mine_N, gold_N) or 0.0}
+    alpha = metrics.interval_alpha(mine_N, gold_N)
+    if alpha is None:
+        raise DataError(f"gold and {name} gave all responses one score", remedy="judge more than these")
+    return {"responses": float(len(scores)), "alpha": alpha}
 
 
 async def audit(recipe: Recipe, here: Path, folder: Path) -> list[Audited]:

@@ -14,9 +14,9 @@ import jinja2
 
 from adjudge.errors import ConfigError
 from adjudge.files import replacing
+from adjudge.lab.plan.stage_commands import on_trl
 from adjudge.lab.preset import Preset
 from adjudge.lab.scale import Scale
-from adjudge.lab.stage_commands import on_trl
 
 PER_NODE = 8  # GPUs
 REWARD_WORKERS = 8  # verl's processes that judge

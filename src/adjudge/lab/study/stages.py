@@ -1,0 +1,157 @@
+"""A whole study: every stage of a preset in order, for each seed, skipping what is done.
+
+    annotate -> base -> policy-sft; judge-sft, judge-grpo -> agreement -> policy-grpo -> audit
+
+Each stage has a folder and, once it is whole, a `done.json` in it with its figures and the key of the settings that
+made it. A stage whose settings have changed since is refused, never mixed with what others made of the old ones.
+"""
+
+import asyncio
+import functools
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from adjudge import metrics
+from adjudge.errors import ConfigError
+from adjudge.lab.models.torch_judge import TorchJudge
+from adjudge.lab.models.training import Tell, quiet
+from adjudge.lab.preset import Preset
+from adjudge.lab.scoring import Judge
+from adjudge.lab.study import audit_stage, judges, policies
+from adjudge.lab.study.done import Done, Figures, read_done, write_done
+from adjudge.lab.study.labels import BRIEFS, annotate, part_seed, read_briefs
+from adjudge.lab.world.program_gold import GOLDS, ProgramGold
+
+KINDS = ("annotate", "base", "policy-sft", "judge-sft", "judge-grpo", "agreement", "policy-grpo", "audit")
+
+
+class Stage(NamedTuple):
+    """`kind` is one of KINDS, `of` the judge or policy; `folder` under the seed's; `key` changes with what makes it."""
+
+    kind: str
+    of: str
+    folder: str
+    key: str
+    run: Callable[[Path, Tell], Figures]
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} {self.of}".strip()
+
+
+def stages(preset: Preset, seed: int, root: Path) -> list[Stage]:
+    """All stages of one seed, in an order that their inputs allow."""
+    key = preset.key(seed)
+    found = [
+        Stage("annotate", "", "labels", key, lambda to, _: asyncio.run(annotate(preset.world, to, seed))),
+        Stage("base", "", "base", key, lambda to, tell: judges.make_base(preset.model, to, seed, tell)),
+    ]
+    if preset.model.policy:
+        found.append(Stage("policy-sft", "", "start", key, functools.partial(_started, preset, seed, root)))
+    for name in preset.ordered_judges():
+        kind = "judge-sft" if preset.judges[name].sft else "judge-grpo"
+        key = preset.judge_key(name, seed)
+        found.append(Stage(kind, name, f"judges/{name}", key, functools.partial(_judged, preset, name, seed, root)))
+        found.append(Stage("agreement", name, f"agreement/{name}", key, functools.partial(_agreed, preset, name, root)))
+    for name in preset.policies:
+        key = preset.policy_key(name, seed)
+        made = functools.partial(_trained, preset, name, seed, root)
+        found.append(Stage("policy-grpo", name, f"policies/{name}", key, made))
+        audited = functools.partial(_audited, preset, name, seed, root)
+        found.append(Stage("audit", name, f"audits/{name}", key, audited))
+    return found
+
+
+def run(
+    preset: Preset, seed: int, out: Path, tell: Callable[[str, int, int], None], kinds: Sequence[str] = KINDS
+) -> dict[str, Figures]:
+    """Run what is not done of a seed, in `out`/seed-N. Returns the figures of every stage, by its name.
+
+    `kinds`: of the stages to run; what they read must be there. Raises ConfigError where a folder holds what other
+    settings made, or what a stage reads is missing.
+    """
+    root = out / f"seed-{seed}"
+    quiet()
+    if preset.threads:
+        torch.set_num_threads(preset.threads)
+    found: dict[str, Figures] = {}
+    for stage in stages(preset, seed, root):
+        folder = root / stage.folder
+        done = read_done(folder)
+        if done is not None and done.key != stage.key:
+            raise ConfigError(f"{folder} was made with other settings; delete it, or give another --out")
+        if done is None and stage.kind in kinds:
+            done = _run(stage, folder, functools.partial(tell, stage.name))
+        if done is not None:
+            found[stage.name] = done.figures | {"seconds": done.seconds}
+    return found
+
+
+def _run(stage: Stage, folder: Path, tell: Tell) -> Done:
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    tell(0, 0)
+    figures = stage.run(folder, tell)
+    done = Done(stage.key, time.monotonic() - began, figures)
+    write_done(done, folder)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return done
+
+
+def _judged(preset: Preset, name: str, seed: int, root: Path, folder: Path, tell: Tell) -> Figures:
+    spec = preset.judges[name]
+    labels = judges.labelled(_there(root / "labels"), 0)
+    start = _there(root / "judges" / spec.start if spec.start else root / "base")
+    return (judges.teach if spec.sft else judges.practise)(spec, labels, start, folder, seed, tell)
+
+
+def _agreed(preset: Preset, name: str, root: Path, _folder: Path, _tell: Tell) -> Figures:
+    labels = judges.labelled(_there(root / "labels"), 1)
+    return asyncio.run(judges.agreement(_judge(preset, name, root), preset.judges[name], labels))
+
+
+def _started(preset: Preset, seed: int, root: Path, folder: Path, tell: Tell) -> Figures:
+    return policies.make_start(preset.model, _there(root / "base"), folder, seed, tell)
+
+
+def _trained(preset: Preset, name: str, seed: int, root: Path, folder: Path, tell: Tell) -> Figures:
+    spec, gold = preset.policies[name], ProgramGold()
+    start = _there(root / ("start" if preset.model.policy else "base"))
+    judge: Judge = GOLDS.get(spec.judge) or _judge(preset, spec.judge, root)
+    briefs = read_briefs(_there(root / "labels") / BRIEFS[0])
+    planned, stop = audit_stage.plan(preset, name, seed), preset.audit.stop
+    figures: Figures = policies.train_policy(
+        spec, judge, gold, briefs, planned, start, folder, seed=part_seed(seed, 20), stop=stop, tell=tell
+    )
+    held = read_briefs(root / "labels" / BRIEFS[1])
+    for at, model in (("start", start), ("end", folder)):
+        texts = policies.write_responses(model, held, part_seed(seed, 21), spec.rl.max_tokens)
+        figures |= {f"{at}_{k}": v for k, v in _mean(policies.gold_scores(gold, held, texts)).items()}
+    return figures
+
+
+def _audited(preset: Preset, name: str, seed: int, root: Path, folder: Path, _tell: Tell) -> Figures:
+    return audit_stage.audit_policy(preset, name, seed, root / "policies" / name, folder)
+
+
+def _mean(scores: list[float]) -> Figures:
+    estimate = metrics.mean_interval(np.array(scores), 0.95)
+    return {"gold": estimate.value, "gold_low": estimate.low, "gold_high": estimate.high}
+
+
+def _judge(preset: Preset, name: str, root: Path) -> TorchJudge:
+    return TorchJudge(
+        _there(root / "judges" / name), preset.judges[name].mode, name=name, max_tokens=preset.judge_tokens
+    )
+
+
+def _there(folder: Path) -> Path:
+    if not folder.exists():
+        raise ConfigError(f"{folder} is missing; run the stages before this one: adjudge lab run PRESET --out DIR")
+    return folder
