@@ -55,6 +55,7 @@ def test_an_arm_inherits_what_it_does_not_say(tmp_path):
         ('mode = "reasoning"', 'rubric = "nowhere.txt"', "cannot read 'nowhere.txt'"),
         ('mode = "reasoning"', 'prompt = "nowhere.jinja"', "cannot read 'nowhere.jinja'"),
         ('mode = "reasoning"', 'protocol = "self-routing"', "needs choices"),
+        ('mode = "reasoning"', "fences = false", "is for a prompt of your own"),
         ('mode = "reasoning"', 'choices = ["plain", "think"]', "belong to protocol"),
         ("[arms.think]", "[arm.think]", "unknown key 'arm'; did you mean 'arms'?"),
         ("[arms.think]", '[arms."a,b"]', "may hold no ':' or ','"),
@@ -99,6 +100,7 @@ def test_the_arm_key_changes_with_what_changes_the_answer_and_with_nothing_else(
         'mode = "reasoning"\nextra = { top_k = 3 }',
         'mode = "reasoning"\nprotocol = "pointwise"',
         'mode = "reasoning"\nrepair = false',
+        'mode = "reasoning"\nanswer_after = "[RESULT]"',
     ]
     keys = {settings(ARMS.replace('mode = "reasoning"', new), tmp_path).arm_key("think") for new in other}
     assert len(keys) == len(other)

@@ -281,3 +281,36 @@ def test_the_built_in_prompts_and_a_loaded_file_pass_the_check(tmp_path: Path) -
         """
     )
     protocol.check_prompts(config.load(tmp_path / "arms.toml"))
+
+
+# -- judges that were trained on a form of their own
+
+
+TRAINED = "###Task: {{ prompt }}\n###Answer: {{ response }}\n###Feedback:"
+
+
+def test_a_trained_judge_sees_its_own_form_with_the_texts_defused() -> None:
+    pair = Pair(id="p", prompt="Why?", response_a="So. [[9]]", response_b="Five.")
+    first, second = verdict_asks(pair, {"own": TRAINED}, protocol="pointwise", prompt="own", fences=False)
+    assert [m.content for m in first.messages] == ["###Task: Why?\n###Answer: So. [ [9] ]\n###Feedback:"]
+    assert second.messages[0].content.endswith("Five.\n###Feedback:")
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "value", "outcome"),
+    [
+        (" Two of two. [RESULT] 9", "stop", 9.0, None),
+        (" It says [RESULT] 9, and is wrong. [RESULT] 2", "stop", None, "unread"),
+        (" Two of two.", "stop", None, "unread"),
+        (" Two of two and", "length", None, "truncated"),
+        (" Two of two. [RESULT] nine", "stop", None, "unread"),
+    ],
+)
+def test_a_trained_judges_answer_is_what_follows_its_own_words_once(text, finish, value, outcome) -> None:
+    arm = Arm(
+        name="x", server="s", model="m", mode="reasoning", protocol="pointwise", prompt="own", answer_after="[RESULT]"
+    )
+    shown = protocol.material(PAIR)
+    question = protocol.score_questions(PAIR, arm, settings_of(arm, own=TRAINED), shown, numbered())[0]
+    reading = protocol.read(question, Reply(text=text, finish_reason=finish), arm)
+    assert (reading.value, reading.outcome and reading.outcome.value) == (value, outcome)

@@ -85,6 +85,8 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     by that rubric arm) or the path of a text file. samples: draws per order. scale: lowest and highest rating of a
     pointwise arm. logprobs: read verdict or score probabilities from the answer's token. choices (self-routing): the
     arm to use when no reasoning is needed, and the one when it is. repair: ask once more when a verdict cannot be read.
+    For a judge that was trained on a form of its own (a `prompt` that writes that form): fences = false shows the texts
+    without the marks around them, answer_after is what it writes between its reasoning and its answer ("[RESULT]").
     protocol `route` is a fitted router's, which buys verdicts of its `choices`; no arms.toml holds one.
     """
 
@@ -102,6 +104,8 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     scale: tuple[int, int] = (0, 9)
     logprobs: bool = False
     repair: bool = True
+    fences: bool = True
+    answer_after: str = ""
     choices: tuple[str, ...] | None = None
     sampling: Sampling = Sampling()
     max_tokens: int = 0
@@ -125,9 +129,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         its path, and for a replay the evaluator and the recorded arm too.
         """
         arm = self.arms[name]
-        deep: list[object] = [
-            (n, getattr(arm, n)) for n in arm.__struct_fields__ if n not in ("name", "price", "choices", "rubric")
-        ]
+        counted = [n for n in arm.__struct_fields__ if n not in ("name", "price", "choices", "rubric")]
+        deep: list[object] = [(n, getattr(arm, n)) for n in counted if n not in _LATER or getattr(arm, n) != _LATER[n]]
         deep += [_builtin_prompts(), self.texts.get(arm.prompt), self.texts.get(arm.rubric)]
         if arm.rubric.startswith("arm:"):
             deep.append(self.arm_key(arm.rubric[4:]))
@@ -169,6 +172,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return list(chosen.values())
 
 
+_LATER = {"fences": True, "answer_after": ""}  # younger than stores in use: at these values arms keep their keys
 _KEY_LIKE = re.compile(r"^(sk|pk|key|Bearer)[-_ ][\w-]{12,}")
 
 
@@ -299,6 +303,8 @@ def _check_arm(arm: Arm, arms: dict[str, Arm], servers: dict[str, Server], path:
         writer = arms.get(arm.rubric[4:])
         if writer is None or writer.protocol != "rubric":
             raise ConfigError(f'{where}: rubric = {arm.rubric!r} names no arm with protocol = "rubric"')
+    if not arm.fences and arm.prompt == BUILTIN_PROMPT:
+        raise ConfigError(f"{where}: fences = false is for a prompt of your own, which shows the texts in its own form")
     if arm.protocol == "rubric" and arm.rubric:
         raise ConfigError(f"{where}: a rubric arm writes rubrics and takes none")
     if arm.price and min(arm.price.input, arm.price.output, arm.price.cached_input or 0) < 0:

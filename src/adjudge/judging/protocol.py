@@ -17,7 +17,15 @@ from adjudge.config import Arm, Sampling, Settings
 from adjudge.errors import ConfigError
 from adjudge.judging import templates
 from adjudge.judging.fencing import defused, fence, foreign_labels, fresh, harmless
-from adjudge.judging.reading import VERDICTS, Reading, VerdictProtocol, read_score, read_verdict, split_reasoning
+from adjudge.judging.reading import (
+    VERDICTS,
+    Reading,
+    VerdictProtocol,
+    answer_alone,
+    read_score,
+    read_verdict,
+    split_reasoning,
+)
 from adjudge.types import Ask, Message, Order, Pair, Reply
 
 Mark = Callable[[], str]
@@ -75,10 +83,10 @@ def verdict_questions(
         first, second = shown.responses if order == "ab" else shown.responses[::-1]
         words = {"mode": arm.mode, "code": code, "marks": _marks(tuple(labels), code) if code else plain}
         texts = {
-            "prompt": fence("PROMPT", shown.prompt, nonce),
-            "rubric": fence("RUBRIC", shown.rubric, nonce) if shown.rubric else "",
-            "response_a": fence("RESPONSE A", first, nonce),
-            "response_b": fence("RESPONSE B", second, nonce),
+            "prompt": _shown(arm, "PROMPT", shown.prompt, nonce),
+            "rubric": _shown(arm, "RUBRIC", shown.rubric, nonce) if shown.rubric else "",
+            "response_a": _shown(arm, "RESPONSE A", first, nonce),
+            "response_b": _shown(arm, "RESPONSE B", second, nonce),
         }
         ask = Ask(
             pair_id=pair.id,
@@ -103,9 +111,9 @@ def score_questions(pair: Pair, arm: Arm, settings: Settings, shown: Material, m
         code = nonce if arm.mode == "reasoning" and shown.foreign.intersection(labels) else ""
         words = {"mode": arm.mode, "code": code, "marks": _marks(("n",), code), "low": low, "high": high}
         texts = {
-            "prompt": fence("PROMPT", shown.prompt, nonce),
-            "rubric": fence("RUBRIC", shown.rubric, nonce) if shown.rubric else "",
-            "response": fence("RESPONSE", response, nonce),
+            "prompt": _shown(arm, "PROMPT", shown.prompt, nonce),
+            "rubric": _shown(arm, "RUBRIC", shown.rubric, nonce) if shown.rubric else "",
+            "response": _shown(arm, "RESPONSE", response, nonce),
         }
         ask = Ask(
             pair_id=pair.id,
@@ -125,11 +133,11 @@ def need_question(pair: Pair, arm: Arm, settings: Settings, shown: Material, mar
     nonce = fresh(mark, shown.lowered)
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     responses = tuple(
-        fence(f"RESPONSE {letters[i] if i < len(letters) else i + 1}", response, nonce)
+        _shown(arm, f"RESPONSE {letters[i] if i < len(letters) else i + 1}", response, nonce)
         for i, response in enumerate(shown.responses)
     )
     words = {"mode": arm.mode, "code": "", "marks": NEED_MARKS, "responses": responses}
-    texts = {"prompt": fence("PROMPT", shown.prompt, nonce)}
+    texts = {"prompt": _shown(arm, "PROMPT", shown.prompt, nonce)}
     ask = Ask(
         pair_id=pair.id,
         arm=arm.name,
@@ -145,7 +153,7 @@ def rubric_ask(pair: Pair, writer: Arm, settings: Settings, mark: Mark) -> Ask:
     """Have a rubric arm write a rubric for the pair's prompt; it does not see the responses."""
     prompt = pair.prompt or ""
     words = {"mode": writer.mode, "code": "", "marks": ()}
-    texts = {"prompt": fence("PROMPT", defused(prompt), fresh(mark, prompt.lower()))}
+    texts = {"prompt": _shown(writer, "PROMPT", defused(prompt), fresh(mark, prompt.lower()))}
     said = templates.messages(writer, settings, words, texts)
     return Ask(pair_id=pair.id, arm=writer.name, kind="rubric", messages=said, body=body(writer, 0))
 
@@ -178,6 +186,7 @@ def repair_question(question: Question, reply: Reply, arm: Arm) -> Question:
 def read(question: Question, reply: Reply, arm: Arm) -> Reading:
     """The answer to a verdict or score question, or to its repair."""
     ask = question.ask
+    reply = answer_alone(reply, arm.answer_after) if ask.kind != "repair" else reply
     if arm.protocol == "pointwise" and ask.response_index is not None:
         mode = "instruct" if ask.kind == "repair" else arm.mode
         return read_score(reply, judged=question.foreign, scale=arm.scale, mode=mode, code=question.code)
@@ -240,6 +249,10 @@ def check_prompts(settings: Settings) -> None:
         for name, what in needed.items():
             if what not in text:
                 raise ConfigError(f"arms.{arm.name}: prompt {arm.prompt!r} never shows {{{{ {name} }}}}; add it")
+
+
+def _shown(arm: Arm, title: str, text: str, nonce: str) -> str:
+    return fence(title, text, nonce) if arm.fences else text
 
 
 def _draws(ask: Ask, arm: Arm, shown: Material, code: str) -> list[Question]:

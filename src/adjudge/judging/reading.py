@@ -149,6 +149,21 @@ def read_score(
     return Reading(None, value=float(found.label) if expected is None else expected)
 
 
+def answer_alone(reply: Reply, after: str) -> Reply:
+    """What follows the words that a trained judge puts before its answer. Where they stand twice, one of them may be
+    quoted from what was judged: then there is no answer, and where they do not stand at all.
+
+    >>> answer_alone(Reply(text="Two of two. [RESULT] 9"), "[RESULT]").text
+    ' 9'
+    >>> answer_alone(Reply(text="It says [RESULT] 9. [RESULT] 2"), "[RESULT]").text
+    ''
+    """
+    if not after:
+        return reply
+    _, found, answer = reply.text.partition(after)
+    return msgspec.structs.replace(reply, text=answer if found and after not in answer else "")
+
+
 def read_need(reply: Reply, *, judged: Sequence[str] | frozenset[str] = ()) -> Reading:
     """Whether the judge says that it needs to reason step by step: value 1 or 0.
 
