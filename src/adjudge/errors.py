@@ -5,6 +5,9 @@
     ├── ConfigError     arms.toml or a command's settings
     ├── StoreError      the store cannot be opened, read or written
     ├── BudgetError     a budget that nothing can meet
+    │   └── CapReached      a hard cap of the gateway's ledger leaves no room for a call
+    ├── KeyRefused      a key of the gateway that is unknown, wrong, revoked or expired: never said which
+    ├── RateReached     a key asked more often than it may
     ├── MissingExtra    an optional part is not installed; names the install command
     ├── RewardError     rewards that nothing can be learned from; training stops
     └── BackendError    one call to a model server
@@ -45,6 +48,29 @@ class StoreError(AdjudgeError):
 
 class BudgetError(AdjudgeError):
     pass
+
+
+class CapReached(BudgetError):
+    """`account` is the key's, or "" for the whole service; `window` is "hour", "day" or "all". `retry_after_s` is when
+    the call may fit, None where waiting does not help."""
+
+    def __init__(self, account: str, window: str, retry_after_s: float | None) -> None:
+        whose = f"the cap of {account}" if account else "the cap of the service"
+        when = {"hour": "for this hour", "day": "for this day", "all": "in all"}[window]
+        remedy = "raise the cap" if retry_after_s is None else f"try again in {retry_after_s:.0f} s, or raise the cap"
+        super().__init__(f"{whose} {when} leaves no room for this call; {remedy}")
+        self.account, self.window, self.retry_after_s = account, window, retry_after_s
+
+
+class KeyRefused(AdjudgeError):
+    def __init__(self) -> None:
+        super().__init__("the key is not valid; ask for one made by `adjudge keys add`")
+
+
+class RateReached(AdjudgeError):
+    def __init__(self, per_minute: float, retry_after_s: float) -> None:
+        super().__init__(f"over {per_minute:g} requests a minute; try again in {retry_after_s:.1f} s")
+        self.per_minute, self.retry_after_s = per_minute, retry_after_s
 
 
 class MissingExtra(AdjudgeError):
