@@ -74,7 +74,7 @@ def test_a_store_of_a_newer_version_is_refused_with_the_remedy(store_url):
     with Store.open(store_url) as store:
         newer = sa.text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '9000'")
         store._database.write(lambda c: c.execute(newer))
-    refused(store_url, "was written by a newer adjudge .schema 9000, this one knows 0001.; upgrade adjudge")
+    refused(store_url, "was written by a newer adjudge .schema 9000, this one knows 0002.; upgrade adjudge")
 
 
 def test_what_is_not_there_is_made_only_when_asked(path):
@@ -217,21 +217,21 @@ def test_an_older_store_is_migrated_with_its_data(store_url, tmp_path, monkeypat
     (newer / "versions").mkdir(parents=True)
     for file in migrate.MIGRATIONS.rglob("*.py"):
         (newer / file.relative_to(migrate.MIGRATIONS)).write_bytes(file.read_bytes())
-    (newer / "versions" / "m0002_note.py").write_text(
+    (newer / "versions" / "m0003_note.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n"
-        "revision, down_revision = '0002', '0001'\n"
+        "revision, down_revision = '0003', '0002'\n"
         "def upgrade():\n"
         "    op.add_column('runs', sa.Column('note', sa.Text))\n"
         "    op.execute(\"UPDATE runs SET note = 'kept'\")\n"
     )
     with monkeypatch.context() as later:
         later.setattr(migrate, "MIGRATIONS", newer)
-        later.setattr(migrate, "REVISION", "0002")
+        later.setattr(migrate, "REVISION", "0003")
         with Store.open(store_url, create=False) as store:
             assert list(store.records(calls=True)) == before
             with store._database.read() as connection:
                 assert connection.execute(sa.text("SELECT note FROM runs")).scalars().all() == ["kept"]
-    refused(store_url, "schema 0002, this one knows 0001")
+    refused(store_url, "schema 0003, this one knows 0002")
 
 
 def test_a_migration_that_fails_leaves_the_store_as_it_was(store_url, tmp_path, monkeypatch):

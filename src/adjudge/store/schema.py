@@ -4,6 +4,8 @@
       └───< judgments ──< calls        what was bought: append only, every attempt at a judgment has its row
     pairs ──< records ──< entries ──> judgments
                                        what counts: one record per (evaluator, pair), one entry per arm of it
+    runs ──< ledger_holds, ledger_batches; ledger_accounts, ledger_hours; gateway_keys
+                                       the gateway's: what may be spent, what is reserved, what was spent, by whom
 
 Times are nanoseconds since 1970 UTC by the clock of the database's host. JSON is kept as text, which keeps the order of
 its keys and every digit of its numbers.
@@ -13,7 +15,7 @@ import sqlalchemy as sa
 
 from adjudge.store.columns import Exact, Id, Words
 
-REVISION = "0001"
+REVISION = "0002"
 VERSION_TABLE = "adjudge_version"
 
 metadata = sa.MetaData()
@@ -68,7 +70,7 @@ runs = sa.Table(
     "runs",
     metadata,
     sa.Column("run_id", Id, primary_key=True),
-    sa.Column("kind", sa.Text, nullable=False),  # judge | import
+    sa.Column("kind", sa.Text, nullable=False),  # judge | import | serve
     sa.Column("evaluator", Words),
     sa.Column("origin", Words),  # of an import: where the records came from
     sa.Column("host", Words, nullable=False),
@@ -168,4 +170,74 @@ rubrics = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("run_id", Id, sa.ForeignKey("runs.run_id"), nullable=False),
     sa.Column("text", Words, nullable=False),
+)
+
+# One account of the gateway's ledger that has caps, or had: a key's, or "" for the whole service. Its row is the lock
+# under which its budget is given out. Nano-dollars; `hour_s` is the hour, and says the day, that is counted. `held` is
+# the sum of the account's `ledger_holds` in the same time, `spent` of its `ledger_hours`.
+ledger_accounts = sa.Table(
+    "ledger_accounts",
+    metadata,
+    sa.Column("account", sa.Text, primary_key=True),
+    sa.Column("hour_cap", sa.BigInteger),
+    sa.Column("day_cap", sa.BigInteger),
+    sa.Column("all_cap", sa.BigInteger),
+    sa.Column("hour_s", sa.BigInteger, nullable=False),
+    sa.Column("hour_spent", sa.BigInteger, nullable=False),
+    sa.Column("hour_held", sa.BigInteger, nullable=False),
+    sa.Column("day_spent", sa.BigInteger, nullable=False),
+    sa.Column("day_held", sa.BigInteger, nullable=False),
+    sa.Column("all_spent", sa.BigInteger, nullable=False),
+    sa.Column("all_held", sa.BigInteger, nullable=False),
+)
+
+# What was settled, by the hour in which it was reserved.
+ledger_hours = sa.Table(
+    "ledger_hours",
+    metadata,
+    sa.Column("account", sa.Text, primary_key=True),
+    sa.Column("hour_s", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("spent", sa.BigInteger, nullable=False),  # nano-dollars
+    sa.Column("overrun", sa.BigInteger, nullable=False),  # nano-dollars of it beyond the reservations
+    sa.Column("overruns", sa.BigInteger, nullable=False),
+    sa.Column("units", sa.Double, nullable=False),
+    sa.Column("judgments", sa.BigInteger, nullable=False),
+    sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
+    sa.Column("output_tokens", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What a process holds of an account: its open reservations and what it keeps at hand. `presumed`: it died, and what it
+# held counts as spent.
+ledger_holds = sa.Table(
+    "ledger_holds",
+    metadata,
+    sa.Column("run_id", Id, sa.ForeignKey("runs.run_id"), primary_key=True, autoincrement=False),
+    sa.Column("account", sa.Text, primary_key=True),
+    sa.Column("hour_s", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("held", sa.BigInteger, nullable=False),
+    sa.Column("presumed", sa.Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The last batch that a process booked: a batch whose commit was not answered is not booked twice.
+ledger_batches = sa.Table(
+    "ledger_batches",
+    metadata,
+    sa.Column("run_id", Id, sa.ForeignKey("runs.run_id"), primary_key=True, autoincrement=False),
+    sa.Column("batch", sa.BigInteger, nullable=False),
+)
+
+# The caps of a key stand in `ledger_accounts`, under its id. Rows are added and revoked, never changed otherwise.
+gateway_keys = sa.Table(
+    "gateway_keys",
+    metadata,
+    sa.Column("key_id", sa.Text, primary_key=True),
+    sa.Column("name", Words, nullable=False),
+    sa.Column("secret_hash", sa.Text, nullable=False),  # SHA-256, hexadecimal
+    sa.Column("scopes", sa.Text, nullable=False),  # separated by spaces
+    sa.Column("per_minute", sa.Double),  # requests
+    sa.Column("created_ns", sa.BigInteger, nullable=False),
+    sa.Column("expires_ns", sa.BigInteger),
+    sa.Column("revoked_ns", sa.BigInteger),
 )
