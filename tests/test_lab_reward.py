@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adjudge.errors import AdjudgeError, ConfigError, RewardError, StoreError
+from adjudge.judging.bounds import Spending
 from adjudge.lab.reward.figures import RewardSettings, StepFigures
 from adjudge.lab.reward.judge_reward import JudgeReward
 from adjudge.lab.reward.metered import group_of
-from adjudge.lab.reward.purse import Purse, Spending
+from adjudge.lab.reward.purse import Purse
 from adjudge.lab.scoring import Asked, Score
 from adjudge.store.store import Store
 from adjudge.types import Outcome, Usage

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from adjudge.errors import ConfigError, DataError, RewardError
+from adjudge.judging.stand_in import StandIn
 from adjudge.lab.adapters.openrlhf import OpenRlhfReward
-from adjudge.lab.adapters.stand_in import StandIn
 from adjudge.lab.adapters.trl import TrlReward
 from adjudge.lab.adapters.verl import VerlReward
 from adjudge.lab.reward import arm_judge

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from adjudge.config import from_dict
 from adjudge.errors import BudgetError, ConfigError, Rejected, RewardError
+from adjudge.judging.bounds import most
+from adjudge.judging.win_rates import win_rates
 from adjudge.lab.reward import arm_judge
 from adjudge.lab.reward.arm_judge import ArmJudge
-from adjudge.lab.reward.bounds import most
 from adjudge.lab.reward.figures import RewardSettings
 from adjudge.lab.reward.judge_reward import JudgeReward
 from adjudge.lab.reward.routed_judge import routed_judge
-from adjudge.lab.reward.win_rates import win_rates
 from adjudge.lab.scoring import Asked
 from adjudge.routing import registry
 from adjudge.routing.evaluate import reference_cost

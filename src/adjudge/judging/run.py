@@ -79,6 +79,15 @@ def reachable(arms: Iterable[Arm], settings: Settings) -> list[Arm]:
     return list(found.values())
 
 
+def guided(settings: Settings, arm: Arm) -> Settings:
+    """The settings where the arm, and what it chooses from, read the rubric that comes with a response."""
+    names = {
+        one.name for one in reachable([arm], settings) if not one.rubric and one.protocol not in ("rubric", "route")
+    }
+    arms = {n: msgspec.structs.replace(a, rubric="item") if n in names else a for n, a in settings.arms.items()}
+    return msgspec.structs.replace(settings, arms=arms)
+
+
 class _Buying:
     """One run under way."""
 

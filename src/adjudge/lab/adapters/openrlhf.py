@@ -9,16 +9,13 @@ OpenRLHF knows no rollout without a reward: one without a verdict gets a stand-i
 logs.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from adjudge.errors import DataError
+from adjudge.judging.queries import response_of
 from adjudge.lab.adapters.partial import Filled, PartialSteps
 from adjudge.lab.reward.judge_reward import JudgeReward
-
-# What tokenizers end a text with. A mark that the policy spelled out at its very end cannot be told from these.
-END_MARKS = re.compile(r"(?:\s*(?:<\|[\w ]{1,40}\|>|</s>|<eos>|<pad>|<end_of_turn>|\[PAD\]))+\s*\Z")
 
 
 class OpenRlhfReward:
@@ -60,18 +57,8 @@ class OpenRlhfReward:
         if len(queries) == 1:
             self._parts.check_alone("set it up so that a request holds the whole group")
         rubrics = list(labels) if self._labels_are_rubrics and labels else [""] * len(prompts)
-        responses = [_response(query, prompt) for query, prompt in zip(queries, prompts, strict=True)]
+        responses = [response_of(query, prompt) for query, prompt in zip(queries, prompts, strict=True)]
         return [self._prompt_of(prompt) for prompt in prompts], responses, [rubric or "" for rubric in rubrics]
-
-
-def _response(query: str, prompt: str) -> str:
-    """What follows the prompt, without the marks that end it. A tokenizer may have put a mark before the prompt."""
-    start = query.find(prompt)
-    if start < 0:
-        raise DataError(
-            f"a query does not hold its prompt: {query[:80]!r}", remedy="post prompts as they stand in the queries"
-        )
-    return END_MARKS.sub("", query[start + len(prompt) :])
 
 
 def _answer(filled: Filled) -> dict[str, Any]:

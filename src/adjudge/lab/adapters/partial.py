@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 
 from adjudge.errors import ConfigError
-from adjudge.lab.adapters.stand_in import StandIn
+from adjudge.judging.stand_in import StandIn
 from adjudge.lab.reward.beside import Beside
 from adjudge.lab.reward.judge_reward import JudgeReward, Scored
 from adjudge.lab.scoring import TOP, Asked

@@ -23,15 +23,14 @@ from adjudge.errors import ConfigError
 from adjudge.judging import driver, settle
 from adjudge.judging.asking import Asker
 from adjudge.judging.backends.base import Backend, open_backend
+from adjudge.judging.bounds import Spending, most
 from adjudge.judging.budget import Budget
 from adjudge.judging.driver import Driver
 from adjudge.judging.limits import Gate, Shut
 from adjudge.judging.rubrics import Rubrics
-from adjudge.judging.run import reachable
-from adjudge.lab.reward.bounds import most
+from adjudge.judging.run import guided, reachable
+from adjudge.judging.win_rates import win_rates
 from adjudge.lab.reward.metered import Detailed, Purchase, Unit, group_of
-from adjudge.lab.reward.purse import Spending
-from adjudge.lab.reward.win_rates import win_rates
 from adjudge.lab.scoring import TOP, Asked, Score
 from adjudge.types import Call, Judgment, Outcome, Pair, Usage
 
@@ -226,15 +225,6 @@ def _kind(arm: Arm, settings: Settings, rates: bool | None) -> tuple[bool, tuple
     if rates and len(scales) > 1:
         raise ConfigError(f"arms.{arm.name} asks arms of several scales {sorted(scales)}; give them one")
     return rates, scales.pop() if rates else (0, TOP)
-
-
-def guided(settings: Settings, arm: Arm) -> Settings:
-    """The settings where the arm, and what it chooses from, read the rubric that comes with a response."""
-    names = {
-        one.name for one in reachable([arm], settings) if not one.rubric and one.protocol not in ("rubric", "route")
-    }
-    arms = {n: msgspec.structs.replace(a, rubric="item") if n in names else a for n, a in settings.arms.items()}
-    return msgspec.structs.replace(settings, arms=arms)
 
 
 def _instance(some: Sequence[Asked]) -> Pair:

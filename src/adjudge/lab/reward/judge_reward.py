@@ -20,11 +20,12 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from adjudge.errors import ConfigError, RewardError
+from adjudge.judging.bounds import Spending
 from adjudge.judging.driver import cancelled
 from adjudge.lab.reward.figures import LATE, OVER_BUDGET, RewardSettings, StepFigures, count
 from adjudge.lab.reward.journal import Journal
 from adjudge.lab.reward.metered import Closing, Metered, Portioned, by_group, group_of, spent, unbilled
-from adjudge.lab.reward.purse import Purse, Spending
+from adjudge.lab.reward.purse import Purse
 from adjudge.lab.scoring import Asked, Judge, Score
 from adjudge.store.store import Store
 from adjudge.types import digest

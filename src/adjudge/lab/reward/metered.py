@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
+from adjudge.judging.bounds import Spending
 from adjudge.lab.reward.figures import LATE, OVER_BUDGET, StepFigures
-from adjudge.lab.reward.purse import Spending
 from adjudge.lab.scoring import Asked, Score
 from adjudge.types import Judgment, Pair
 

@@ -7,27 +7,9 @@ so that what is judged does not depend on which responses happen to be short.
 
 import asyncio
 import math
-from typing import NamedTuple
 
+from adjudge.judging.bounds import Spending
 from adjudge.lab.reward.figures import RewardSettings
-
-
-class Spending(NamedTuple):
-    """Of one portion: judgments, output tokens and US dollars."""
-
-    judgments: int = 0
-    output_tokens: int = 0
-    usd: float = 0.0
-
-    def plus(self, other: "Spending") -> "Spending":
-        return Spending(
-            self.judgments + other.judgments, self.output_tokens + other.output_tokens, self.usd + other.usd
-        )
-
-    def minus(self, other: "Spending") -> "Spending":
-        return Spending(
-            self.judgments - other.judgments, self.output_tokens - other.output_tokens, self.usd - other.usd
-        )
 
 
 class Purse:

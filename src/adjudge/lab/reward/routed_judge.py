@@ -6,7 +6,8 @@ import msgspec
 
 from adjudge.config import Settings
 from adjudge.errors import BudgetError, ConfigError
-from adjudge.lab.reward.arm_judge import ArmJudge, guided
+from adjudge.judging.run import guided
+from adjudge.lab.reward.arm_judge import ArmJudge
 from adjudge.routing import features
 from adjudge.routing.features import Embedder
 from adjudge.routing.live import Live, arm_of, check_draws

@@ -17,6 +17,7 @@ import msgspec
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, TrainerControl, TrainerState
 
+from adjudge.judging.win_rates import win_rates
 from adjudge.lab.audit.auditor import Auditor
 from adjudge.lab.audit.callback import AuditCallback
 from adjudge.lab.audit.rollouts import ROLLOUTS, Rollout, append_rollouts, read_rollouts
@@ -25,7 +26,6 @@ from adjudge.lab.models.training import Tell, fine_tune, reinforce
 from adjudge.lab.preset import Model, PolicySpec
 from adjudge.lab.reward.figures import RewardSettings
 from adjudge.lab.reward.judge_reward import JudgeReward
-from adjudge.lab.reward.win_rates import win_rates
 from adjudge.lab.scoring import Asked, Judge
 from adjudge.lab.study.labels import part_seed
 from adjudge.lab.world import wording

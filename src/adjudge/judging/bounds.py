@@ -7,16 +7,34 @@ are not part of it.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from adjudge.config import Arm, Settings
 from adjudge.judging.budget import FRAME_TOKENS, worst_case
 from adjudge.judging.judge import judge
-from adjudge.lab.reward.purse import Spending
 from adjudge.types import Ask, Pair, Price
 
 TOKEN_BYTES = 8
+
+
+class Spending(NamedTuple):
+    """Of one judgment, or of several together: judgments, output tokens and US dollars."""
+
+    judgments: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+
+    def plus(self, other: "Spending") -> "Spending":
+        return Spending(
+            self.judgments + other.judgments, self.output_tokens + other.output_tokens, self.usd + other.usd
+        )
+
+    def minus(self, other: "Spending") -> "Spending":
+        return Spending(
+            self.judgments - other.judgments, self.output_tokens - other.output_tokens, self.usd - other.usd
+        )
 
 
 def most(pair: Pair, arm: Arm, settings: Settings) -> Spending:
