@@ -5,21 +5,33 @@ from one base model. Unknown keys are refused with the nearest known one.
 """
 
 import difflib
+import math
 import re
 import tomllib
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from adjudge import config
 from adjudge.errors import ConfigError
 from adjudge.lab import scale as at_scale
 from adjudge.lab.scale import Scale
-from adjudge.lab.world.program_gold import GOLDS
+from adjudge.lab.world.program_gold import GOLDS, Effort
 from adjudge.types import digest
 
 Mode = Literal["direct", "low", "medium", "high"]
+Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup", "inverse_sqrt"]
+Some = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Above0 = Annotated[float, msgspec.Meta(gt=0)]
+From0 = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+HIGHEST_SEED = 4000  # NumPy takes seeds of 32 bits, and each part of a study has one of its own
+Seed = Annotated[int, msgspec.Meta(ge=0, le=HIGHEST_SEED)]
+NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # a judge or policy is a folder of the study
 
 
 class FineTuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,14 +40,14 @@ class FineTuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     What arXiv 2603.12246 does is the default: 1e-5, linear with 3 % warm-up, batch 128.
     """
 
-    rate: float = 1e-5
-    batch: int = 128
-    epochs: float = 1.0
-    warmup: float = 0.03
-    schedule: str = "linear"
-    decay: float = 0.0
-    save_steps: int = 200
-    max_tokens: int = 512
+    rate: Above0 = 1e-5
+    batch: Some = 128
+    epochs: Above0 = 1.0
+    warmup: Share = 0.03
+    schedule: Schedule = "linear"
+    decay: From0 = 0.0
+    save_steps: Some = 200
+    max_tokens: Some = 512
 
 
 class Reinforcing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,25 +56,25 @@ class Reinforcing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     What arXiv 2603.12246 does is the default but for size: 1e-6, eight rollouts, no KL penalty, clip 0.2 and 0.3.
     """
 
-    rate: float = 1e-6
-    steps: int = 100
-    prompts: int = 8
-    group: int = 8
-    temperature: float = 1.0
-    kl: float = 0.0
-    clip: float = 0.2
-    clip_high: float = 0.3
-    max_tokens: int = 64
-    save_steps: int = 20
+    rate: Above0 = 1e-6
+    steps: Some = 100
+    prompts: Some = 8
+    group: Annotated[int, msgspec.Meta(ge=2)] = 8
+    temperature: Above0 = 1.0
+    kl: From0 = 0.0
+    clip: Above0 = 0.2
+    clip_high: Above0 = 0.3
+    max_tokens: Some = 64
+    save_steps: Some = 20
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sizes of what is drawn: items judged by gold for the judges, briefs for the policies."""
 
-    train: int
-    test: int = 500
-    briefs: int = 4000
-    held: int = 200
+    train: Some
+    test: Some = 500
+    briefs: Some = 4000
+    held: Some = 200
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,13 +88,13 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     the base, and may write what judges write."""
 
     path: str = ""
-    width: int = 128
-    layers: int = 4
-    heads: int = 4
-    primers: int = 0
-    texts: int = 0
-    searches: int = 0
-    forms: int = 0
+    width: Some = 128
+    layers: Some = 4
+    heads: Some = 4
+    primers: Count = 0
+    texts: Count = 0
+    searches: Count = 0
+    forms: Count = 0
     priming: FineTuning = FineTuning()
     training: FineTuning = FineTuning()
     policy: FineTuning | None = None
@@ -112,22 +124,40 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Gold judges `sample` rollouts every `every` steps; `stop`: end a run at the alarm."""
 
-    every: int = 5
-    sample: int = 32
+    every: Some = 5
+    sample: Some = 32
     stop: bool = False
+
+
+class GoldArm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An arm that is gold in place of the world's program, one that rates. `arms`: its arms.toml, from where the preset
+    stands; `arm`: its name there. What it reasons is what judges of mode `high` are taught; `efforts`: arms that are
+    gold at lower efforts. `keys`: of these arms, by effort; `load` sets them."""
+
+    arms: str
+    arm: str
+    efforts: dict[Literal["low", "medium"], str] = {}
+    keys: dict[str, str] = {}
+
+    @property
+    def by_effort(self) -> dict[Effort, str]:
+        """Arm names; `high` is the one whose score counts."""
+        arms: list[tuple[Effort, str]] = [("high", self.arm), *self.efforts.items()]
+        return dict(arms)
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
     about: str
-    seeds: tuple[int, ...]
+    seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1)]
     world: World
     model: Model
     judges: dict[str, JudgeSpec]
     policies: dict[str, PolicySpec]
     audit: Audit = Audit()
-    judge_tokens: int = 220  # that a judge may write
-    threads: int = 0  # of torch; 0: its own choice. Models this small lose by more than one
+    gold: GoldArm | None = None  # without one, gold is the world's program
+    judge_tokens: Some = 220  # that a judge may write
+    threads: Count = 0  # of torch; 0: its own choice. Models this small lose by more than one
     scale: Scale | None = None  # of a study that is planned, not run in one process
 
     def ordered_judges(self) -> list[str]:
@@ -136,13 +166,14 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         while len(found) < len(self.judges):
             ready = [n for n, j in self.judges.items() if n not in found and j.start in ("", *found)]
             if not ready:
-                raise ConfigError(f"preset {self.name}: judges {sorted(set(self.judges) - set(found))} have no start")
+                raise ConfigError(f"preset {self.name}: {self._no_start(found)}")
             found += ready
         return found
 
     def key(self, *parts: object) -> str:
         """Changes with whatever the named parts are made of."""
-        return digest(self.world, self.model, *parts)
+        gold = [self.gold.keys] if self.gold else []
+        return digest(self.world, self.model, *gold, *parts)
 
     def judge_key(self, name: str, seed: int) -> str:
         """Changes with whatever a judge is made of."""
@@ -152,6 +183,14 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Changes with whatever a policy, its judge and its audit are made of."""
         spec = self.policies[name]
         return self.key(seed, *([] if spec.judge in GOLDS else self._lineage(spec.judge)), spec, self.audit)
+
+    def _no_start(self, found: list[str]) -> str:
+        """Why none of the judges that are not found can be made."""
+        for name, judge in self.judges.items():
+            if judge.start and judge.start not in self.judges:
+                return f"judges.{name}: no judge {judge.start!r} to start from; known: {', '.join(self.judges)}"
+        circle = [name for name in self.judges if name not in found]
+        return f"judges.{circle[0]}: start goes in a circle ({', '.join(circle)}); let one of them start from the base"
 
     def _lineage(self, name: str) -> list[object]:
         """Everything that a judge is made of: its own settings, and those of the judges that it starts from."""
@@ -175,17 +214,53 @@ def load(name: str) -> Preset:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{name}: cannot be read: {error}") from None
     preset = _convert(raw, name)
-    for policy, spec in preset.policies.items():
-        if spec.judge not in (known := [*GOLDS, *preset.judges]):
-            raise ConfigError(f"{name}: policies.{policy}: no judge {spec.judge!r}; known: {', '.join(known)}")
-    for judge in preset.ordered_judges():
-        if (preset.judges[judge].sft is None) == (preset.judges[judge].rl is None):
-            raise ConfigError(
-                f"{name}: judges.{judge} needs one of sft and rl; a second one goes in a judge of its own"
-            )
+    if fault := next(_faults(preset), ""):
+        raise ConfigError(f"{name}: {fault}")
     if preset.scale:
         _check_scale(preset, preset.scale)
-    return preset
+    return _with_gold(preset, (path or Path()).parent)
+
+
+def _faults(preset: Preset) -> Iterator[str]:
+    """What cannot be in settings that are each within their bounds."""
+    for kind, names in (("judges", preset.judges), ("policies", preset.policies)):
+        for name in names:
+            if not NAME.fullmatch(name):
+                yield f"{kind}.{name!r}: names are letters, digits, '-', '_' and '.', first a letter or digit"
+    for name in GOLDS.keys() & preset.judges.keys():
+        yield f"judges.{name}: {name!r} is the name of a gold; take another"
+    world, model = preset.world, preset.model
+    for name, policy in preset.policies.items():
+        if policy.judge not in (known := [*GOLDS, *preset.judges]):
+            yield f"policies.{name}: no judge {policy.judge!r}; known: {', '.join(known)}"
+        if policy.rl.prompts > world.briefs:
+            yield f"policies.{name}: {policy.rl.prompts} prompts a step need as many world.briefs, not {world.briefs}"
+    for name in preset.ordered_judges():
+        judge = preset.judges[name]
+        if (judge.sft is None) == (judge.rl is None):
+            yield f"judges.{name} needs one of sft and rl; a second one goes in a judge of its own"
+        if judge.rl and judge.rl.prompts > world.train:
+            yield f"judges.{name}: {judge.rl.prompts} prompts a step need as many items, world.train is {world.train}"
+        efforts = ["direct", *(preset.gold.by_effort if preset.gold else ("low", "medium", "high"))]
+        if judge.sft and judge.mode not in efforts:
+            yield f"judges.{name}: gold has no arm of effort {judge.mode!r}; name one: gold.efforts.{judge.mode}"
+    if not model.path and model.width % (2 * model.heads):
+        yield f"model: width {model.width} must be a multiple of twice the heads ({model.heads})"
+    if model.policy and not model.texts:
+        yield "model.policy is taught with as many responses as model.texts, which is 0; raise it, or leave policy out"
+    if preset.gold and preset.scale:
+        yield "gold is in scale.gold where a study runs on many machines; leave the other out"
+
+
+def _with_gold(preset: Preset, folder: Path) -> Preset:
+    """The same preset, its gold found. Raises ConfigError where arms.toml or an arm is not there."""
+    if preset.gold is None:
+        return preset
+    arms = (folder / preset.gold.arms).absolute()
+    settings = config.load(arms)
+    settings.choose(preset.gold.by_effort.values())
+    keys = {effort: settings.arm_key(arm) for effort, arm in preset.gold.by_effort.items()}
+    return msgspec.structs.replace(preset, gold=msgspec.structs.replace(preset.gold, arms=str(arms), keys=keys))
 
 
 def _check_scale(preset: Preset, scale: Scale) -> None:
@@ -205,12 +280,15 @@ def _check_scale(preset: Preset, scale: Scale) -> None:
 
 
 _PARTS: tuple[type[msgspec.Struct], ...] = (
-    *(Preset, World, Model, JudgeSpec, PolicySpec, Audit, FineTuning, Reinforcing),
+    *(Preset, World, Model, JudgeSpec, PolicySpec, Audit, FineTuning, Reinforcing, GoldArm),
     *(Scale, at_scale.Data, at_scale.Gold, at_scale.Drawing, at_scale.Lengths, at_scale.Longest, at_scale.Site),
 )
 
 
 def _convert(raw: dict[str, Any], name: str) -> Preset:
+    for where, value in _numbers(raw):
+        if not math.isfinite(value):
+            raise ConfigError(f"{name}: {where} is {value}; give a finite number")
     try:
         return msgspec.convert(raw, Preset)
     except msgspec.ValidationError as error:
@@ -218,6 +296,15 @@ def _convert(raw: dict[str, Any], name: str) -> Preset:
         fields = [f for part in _PARTS for f in part.__struct_fields__]
         close = difflib.get_close_matches(unknown[1], fields, n=1) if unknown else []
         raise ConfigError(f"{name}: {error}{f'; did you mean {close[0]!r}?' if close else ''}") from None
+
+
+def _numbers(raw: Any, where: str = "") -> Iterator[tuple[str, float]]:
+    """Each fractional number, with the key that it stands under."""
+    if isinstance(raw, float):
+        yield where, raw
+    elif isinstance(raw, dict | list):
+        for key, value in raw.items() if isinstance(raw, dict) else enumerate(raw):
+            yield from _numbers(value, f"{where}.{key}" if where else str(key))
 
 
 def _folder() -> Any:
