@@ -59,7 +59,7 @@ def places(connection: Connection, evaluator: str) -> dict[str, int]:
 def clear_dead(connection: Connection) -> int:
     """Delete the claims of dead runs; how many there were."""
     holders = set(connection.execute(sa.select(claims.c.run_id).distinct()).scalars())
-    dead = _dead(connection, holders)
+    dead = dead_among(connection, holders)
     return connection.execute(sa.delete(claims).where(claims.c.run_id.in_(list(dead)))).rowcount if dead else 0
 
 
@@ -126,7 +126,7 @@ def _mine(connection: Connection, run_id: int, keys: Sequence[str], place: dict[
 
 def _take_over(connection: Connection, run_id: int, others: dict[str, int], place: dict[str, int]) -> set[str]:
     """The keys whose claims were held by dead runs and now are this run's."""
-    dead = _dead(connection, set(others.values()))
+    dead = dead_among(connection, set(others.values()))
     taken = set()
     for key in sorted(key for key, holder in others.items() if holder in dead):
         taking = sa.update(claims).where(claims.c.key == key, claims.c.run_id.in_(list(dead)))
@@ -135,7 +135,8 @@ def _take_over(connection: Connection, run_id: int, others: dict[str, int], plac
     return taken
 
 
-def _dead(connection: Connection, run_ids: set[int]) -> set[int]:
+def dead_among(connection: Connection, run_ids: set[int]) -> set[int]:
+    """The runs among these whose process is gone, or that ended."""
     if not run_ids:
         return set()
     now = now_ns(connection)
