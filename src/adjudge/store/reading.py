@@ -37,14 +37,15 @@ def judged(
     query = query.where(among(connection, entries.c.record_id, record_ids))
     query = query.order_by(entries.c.record_id, entries.c.place, entries.c.judgment_id)
     found = connection.execute(query).all()
-    asked = _calls(connection, [row.judgment_id for row in found]) if with_calls else {}
+    asked = calls_of(connection, [row.judgment_id for row in found]) if with_calls else {}
     by_record: dict[int, dict[str, Judgment]] = defaultdict(dict)
     for record_id, arm, judgment_id, *row in found:
         by_record[record_id][arm] = rows.read_judgment(arm, row, asked.get(judgment_id, ()))
     return by_record
 
 
-def _calls(connection: Connection, judgment_ids: list[int]) -> dict[int, list[rows.Columns]]:
+def calls_of(connection: Connection, judgment_ids: list[int]) -> dict[int, list[rows.Columns]]:
+    """judgment_id -> its calls as `rows.read_judgment` takes them, in order."""
     by_judgment: dict[int, list[rows.Columns]] = defaultdict(list)
     query = (
         sa.select(calls)

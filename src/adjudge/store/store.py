@@ -5,7 +5,7 @@ written before anything is bought, so what was in flight when a process died is 
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
@@ -13,10 +13,11 @@ from typing import Self
 import msgspec
 import sqlalchemy as sa
 
-from adjudge.store import claims, definitions, importing, migrate, reading, relabel, schema, writing
+from adjudge.store import claims, definitions, importing, lookup, migrate, reading, relabel, schema, writing
 from adjudge.store.definitions import Definition
 from adjudge.store.engine import Database
 from adjudge.store.keep import now_ns
+from adjudge.store.lookup import Found
 from adjudge.store.statements import among, batches, insert_rows
 from adjudge.store.values import Bought, Claim, RunInfo, Spend, Wanted
 from adjudge.types import Pair, Record
@@ -170,6 +171,11 @@ class Store(AbstractContextManager["Store"]):
         """
         with self._database.read() as connection:
             yield from reading.stream(connection, evaluator, texts=texts, with_calls=calls)
+
+    def find(self, evaluator: str, keys: Collection[str], *, calls: bool = False) -> dict[str, Found]:
+        """The finished judgments of these keys (see Wanted) with their pairs, as this evaluator's records have them."""
+        with self._database.read() as connection:
+            return lookup.find(connection, evaluator, keys, calls=calls)
 
     def evaluators(self) -> list[str]:
         """The evaluators of which there are records, by name."""
