@@ -16,6 +16,7 @@ WORDS = ["<end>", "<pad>", *(f"w{i}" for i in range(254))]
 def trainer(reward: Any, folder: Path, *, prompts: int, group: int, steps: int, tokens: int = 12) -> GRPOTrainer:
     """`steps` GRPO steps of prompts x group rollouts of `tokens` tokens, rewarded by `reward`."""
     disable_progress_bar()
+    torch.set_num_threads(1)  # so small a policy takes six times as long with two, which wait for each other
     words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token=WORDS[2]))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(
