@@ -18,7 +18,7 @@ import numpy as np
 from adjudge.errors import ConfigError, DataError
 from adjudge.files import lines, replacing
 from adjudge.lab.audit import alarm
-from adjudge.lab.audit.rollouts import Rollout, append_rollouts, read_rollouts
+from adjudge.lab.audit.rollouts import Rollout, append_rollouts, cut_half_line, read_rollouts
 from adjudge.lab.audit.step import Asking, Plan, StepAudit, drawn, look, measure
 from adjudge.lab.scoring import Asked, Judge
 from adjudge.types import digest
@@ -73,7 +73,7 @@ class Auditor:
         self._settings = digest(plan, watch, gold.name if gold else "")
         folder.mkdir(parents=True, exist_ok=True)
         for name in (AUDITED, AUDIT):
-            _mend(folder / name)
+            cut_half_line(folder / name)
         self._lines = _read(folder / AUDIT)
         for line in self._lines:
             if line.settings != self._settings:
@@ -205,14 +205,6 @@ async def audit_file(path: Path, auditor: Auditor) -> Summary:
 
 def _key(rollout: Rollout) -> str:
     return digest(rollout.step, rollout.id, rollout.prompt, rollout.response)
-
-
-def _mend(path: Path) -> None:
-    """Cut off the half line that a kill has left."""
-    if path.exists():
-        with open(path, "r+b") as file:
-            content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)
 
 
 def _read(path: Path) -> list[_Line]:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from adjudge.files import replacing
 from adjudge.lab.audit.auditor import Audited, Auditor
 from adjudge.lab.audit.rollouts import Rollout
 
@@ -53,7 +54,8 @@ class AuditCallback(TrainerCallback):  # type: ignore[misc]  # transformers coun
             state.best_global_step, state.best_model_checkpoint = state.global_step, str(checkpoint)
             state.best_metric = audited.figures.gold.value if audited.figures.gold else None
             text = json.dumps({"step": step, "gold": state.best_metric, "checkpoint": str(checkpoint)})
-            (Path(args.output_dir) / BEST).write_text(text + "\n")
+            with replacing(Path(args.output_dir) / BEST) as file:
+                file.write(text.encode() + b"\n")
         if audited.verdict.raised:
             self._alarm(audited, state)
             control.should_training_stop = control.should_training_stop or self.on_alarm == "stop"

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from adjudge.errors import DataError
-from adjudge.files import lines
+from adjudge.files import lines, replacing
 
 ROLLOUTS = "rollouts.jsonl"  # in a policy's folder
 
@@ -40,6 +40,20 @@ def read_rollouts(path: str | Path) -> Iterator[Rollout]:
         except msgspec.DecodeError as error:
             remedy = "a line is {step, id, prompt, response, ..}"
             raise DataError(f"is no rollout: {error}", path=path, line=number, remedy=remedy) from None
+
+
+def cut_half_line(path: Path) -> None:
+    """Cut off the half line that a kill or a full disk has left at the end of a file, if there is one."""
+    if path.exists():
+        with open(path, "r+b") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)
+
+
+def write_rollouts(rollouts: Iterable[Rollout], path: str | Path) -> None:
+    """Write them in the place of what the file holds; it is never seen half written. Raises DataError."""
+    with replacing(path) as file:
+        file.writelines(msgspec.json.encode(rollout) + b"\n" for rollout in rollouts)
 
 
 def append_rollouts(rollouts: Iterable[Rollout], path: str | Path) -> None:

@@ -8,6 +8,7 @@ that was not. Figures go to `figures.jsonl` in the stage's folder, and to Tensor
 """
 
 import json
+import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from logging import ERROR, getLogger
@@ -24,7 +25,6 @@ from transformers import (
     TrainerControl,
     TrainerState,
 )
-from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from adjudge.lab.preset import FineTuning, Reinforcing
@@ -44,8 +44,8 @@ class Figures(TrainerCallback):  # type: ignore[misc]  # transformers has no typ
         self.path, self.tell = path, tell
 
     def on_train_begin(self, _args: Any, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
-        kept = self.path.read_text().splitlines() if self.path.exists() and state.global_step else []
-        kept = [line for line in kept if json.loads(line)["step"] <= state.global_step]
+        whole = self.path.read_text().split("\n")[:-1] if self.path.exists() and state.global_step else []
+        kept = [line for line in whole if json.loads(line)["step"] <= state.global_step]
         self.path.write_text("".join(line + "\n" for line in kept))
 
     def on_log(
@@ -170,10 +170,22 @@ def _common(folder: Path, seed: int) -> dict[str, Any]:
 def _run(trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> dict[str, float]:
     """Train from the last checkpoint, or from the start, and save what comes out."""
     trainer.remove_callback(PrinterCallback)  # stdout is the command's
-    done = trainer.train(resume_from_checkpoint=get_last_checkpoint(trainer.args.output_dir))
+    done = trainer.train(resume_from_checkpoint=last_whole(Path(trainer.args.output_dir)))
     trainer.model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return {name: float(value) for name, value in done.metrics.items()}
+
+
+def last_whole(folder: Path) -> str | None:
+    """The last checkpoint that was written to its end; those after it are deleted. The trainer's state comes last."""
+    for checkpoint in sorted(folder.glob("checkpoint-*"), key=lambda c: int(c.name.partition("-")[2]), reverse=True):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text())
+        except (FileNotFoundError, ValueError):
+            shutil.rmtree(checkpoint)
+        else:
+            return str(checkpoint)
+    return None
 
 
 def quiet() -> None:
