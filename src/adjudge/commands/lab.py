@@ -34,8 +34,9 @@ STAGES = {
     "audit": "Have gold audit each training, with the alarm.",
 }
 INSTALL = "pip install 'adjudge[lab]'"
-NEEDED = ("torch", "transformers", "trl", "datasets")
+NEEDED = ("torch", "transformers", "trl", "datasets", "accelerate", "tensorboard")
 
+SEED = click.IntRange(0, presets.HIGHEST_SEED)
 Seeds = tuple[int, ...]
 
 
@@ -66,7 +67,7 @@ command.add_command(lab_export.command)
 def _options(function: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
-        click.option("--seed", "seeds", type=int, multiple=True, help="Of the preset's seeds; may be repeated."),
+        click.option("--seed", "seeds", type=SEED, multiple=True, help="In place of the preset's; may be repeated."),
         click.option(
             "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The study's folder."
         ),
@@ -79,7 +80,17 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
 @command.command("run")
 @_options
 def run_all(preset: str, out: Path, seeds: Seeds, as_json: bool) -> None:
-    """Run every stage of PRESET that is not done."""
+    """Run every stage of PRESET that is not done.
+
+    Gold is the program that comes with the controlled world. Where a TOML file of your own says so, it is an arm that
+    rates:
+
+    \b
+    gold = { arms = "arms.toml", arm = "gold" }
+
+    Its labels, its reasoning, its audits and its scores of held-out responses then count, and what it cost is in the
+    figures. It is asked once for a response, however often a stage is begun again.
+    """
     _run(preset, out, seeds, tuple(STAGES), as_json)
 
 
@@ -125,7 +136,10 @@ def _run(name: str, out: Path, seeds: Seeds, kinds: Sequence[str], as_json: bool
         raise ConfigError(f"{name} is too large to run here; see `adjudge lab plan {name} --recipes DIR`")
     if missing := [part for part in NEEDED if importlib.util.find_spec(part) is None]:
         raise MissingExtra(f"the lab ({', '.join(missing)})", INSTALL)
-    from adjudge.lab.study import stages  # torch and its like take seconds to import
+    try:
+        from adjudge.lab.study import stages  # torch and its like take seconds to import
+    except ImportError as error:
+        raise MissingExtra(f"a part of the lab ({error})", INSTALL) from None
 
     found = {}
     for seed in seeds or preset.seeds:
@@ -189,7 +203,21 @@ def tables(preset: Preset, found: dict[int, dict[str, Any]]) -> list[Table]:
                 share = f"{100 * row['calls_share']:.1f}"
                 steps = ["-" if row[key] is None else f"step {row[key]}" for key in ("best_step", "raised_at")]
                 audits.add_row(str(seed), name, f"{row['gold_calls']:,}", share, *steps)
-    return [table for table in (judges, policies, audits) if table.row_count]
+    return [table for table in (judges, policies, audits, gold_costs(found)) if table.row_count]
+
+
+def gold_costs(found: dict[int, dict[str, Any]]) -> Table:
+    """What gold was asked, and billed, in each stage: a row for each where gold is an arm."""
+    table = Table(title="What gold cost", title_justify="left", box=None)
+    for column in ("seed", "stage", "judged", "no verdict", "requests", "tokens in", "tokens out", "US dollars"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for seed, figures in found.items():
+        for stage, row in figures.items():
+            if "gold_bought" in row:
+                parts = ("bought", "no_verdict", "requests", "prompt_tokens", "output_tokens")
+                usd = f"{row['gold_usd']:.4f}" if "gold_usd" in row else "no price"
+                table.add_row(str(seed), stage, *(f"{row[f'gold_{part}']:,}" for part in parts), usd)
+    return table
 
 
 def _interval(row: dict[str, Any], name: str, scale: float) -> str:

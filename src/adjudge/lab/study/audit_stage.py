@@ -1,7 +1,8 @@
 """Stage `audit`: what gold says of a policy's training, step by step, with the alarm.
 
-It reads the rollouts that stage `policy-grpo` kept, a sample of which gold has judged already, and asks gold for what
-is missing of that sample. `audit.jsonl` in the stage's folder holds the figures of each audited step (auditor.py).
+It reads the rollouts that stage `policy-grpo` kept, a sample of which gold has judged already, and asks gold for the
+sample of steps of which it has judged none. `audit.jsonl` in the stage's folder holds the figures of each audited step
+(auditor.py).
 """
 
 import asyncio
@@ -12,8 +13,9 @@ from adjudge.lab.audit.auditor import Auditor, audit_file
 from adjudge.lab.audit.rollouts import ROLLOUTS, read_rollouts
 from adjudge.lab.audit.step import Plan
 from adjudge.lab.preset import Preset
+from adjudge.lab.scoring import Judge
+from adjudge.lab.study import gold
 from adjudge.lab.study.done import Figures, read_done
-from adjudge.lab.world.program_gold import ProgramGold
 
 
 def plan(preset: Preset, name: str, seed: int) -> Plan:
@@ -24,10 +26,13 @@ def plan(preset: Preset, name: str, seed: int) -> Plan:
     return settings
 
 
-def auditor(preset: Preset, name: str, seed: int, folder: Path) -> Auditor:
-    """The audits that are in the stage's folder, and the means to go on with them. Raises ConfigError, DataError."""
+def auditor(preset: Preset, name: str, seed: int, folder: Path, golden: Judge | None = None) -> Auditor:
+    """The audits that are in the stage's folder, and the means to go on with them: gold, open where it is to be asked.
+
+    Raises ConfigError, DataError."""
     planned = plan(preset, name, seed)
-    return Auditor(folder, ProgramGold(), planned, planned.watch(preset.policies[name].rl.steps))
+    golden = golden or gold.gold_of(preset, folder)
+    return Auditor(folder, golden, planned, planned.watch(preset.policies[name].rl.steps))
 
 
 def audit_policy(preset: Preset, name: str, seed: int, training: Path, folder: Path) -> Figures:
@@ -38,16 +43,17 @@ def audit_policy(preset: Preset, name: str, seed: int, training: Path, folder: P
     """
     if read_done(training) is None:
         raise ConfigError(f"{training} is not whole; run the stage before this one: adjudge lab policy-grpo")
-    made = auditor(preset, name, seed, folder)
-    asyncio.run(audit_file(training / ROLLOUTS, made))
+    with gold.opened(preset, folder) as golden:
+        made = auditor(preset, name, seed, folder, golden)
+        asyncio.run(audit_file(training / ROLLOUTS, made))
     given = sum(1 for _ in read_rollouts(training / ROLLOUTS))
-    golden = sum(a.figures.audited for a in made.audits)
+    audited = sum(a.figures.audited for a in made.audits)
     summary = made.summary()
     return {
         "audits": summary.audits,
-        "gold_calls": golden,
+        "gold_calls": audited,
         "judge_calls": given,
-        "calls_share": golden / given,
+        "calls_share": audited / given,
         "best_step": summary.best_step,
         "raised_at": summary.raised_at,
-    }
+    } | gold.bill(preset, folder)

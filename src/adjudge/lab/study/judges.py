@@ -5,6 +5,7 @@ Departure: at this size there is no model that can think before it is taught, so
 of judgment from a few labelled items; a judge by RL alone starts from that, as the paper's start from Qwen3.
 """
 
+import math
 import random
 import shutil
 from collections.abc import Sequence
@@ -15,13 +16,15 @@ import numpy as np
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adjudge import metrics
+from adjudge.errors import DataError, RewardError
 from adjudge.lab.models.pretrained import load_pretrained
 from adjudge.lab.models.small import new_model, save, train_tokenizer
 from adjudge.lab.models.torch_judge import TorchJudge
 from adjudge.lab.models.training import Tell, fine_tune, reinforce
 from adjudge.lab.preset import JudgeSpec, Mode, Model
 from adjudge.lab.scoring import Asked, Score, judge_rewards
-from adjudge.lab.study.labels import EFFORTS, FILES, Label, part_seed, read_labels
+from adjudge.lab.study.gold import EFFORTS
+from adjudge.lab.study.labels import FILES, Label, part_seed, read_labels
 from adjudge.lab.world import grammar, wording
 from adjudge.lab.world.items import Brief, draw_items, parse_brief
 from adjudge.lab.world.program_gold import check, trace
@@ -93,9 +96,16 @@ def _forms(brief: str, response: str) -> list[tuple[str, str]]:
 def teach(
     spec: JudgeSpec, labels: Sequence[Label], start: Path, folder: Path, seed: int, tell: Tell
 ) -> dict[str, float]:
-    """Stage `judge-sft`: from `start`, on gold's labels; with its traces unless the judge is direct."""
+    """Stage `judge-sft`: from `start`, on gold's labels; with its traces unless the judge is direct.
+
+    Raises DataError where no label has a trace of the judge's effort."""
     assert spec.sft is not None, "only a judge with sft settings is taught"
     usable = [label for label in labels if spec.mode == "direct" or spec.mode in label.traces]
+    if not usable:
+        raise DataError(
+            f"no trace of effort {spec.mode!r} stands on any of {len(labels):,} labels",
+            remedy="let gold reason, or make a judge that is direct",
+        )
     tokenizer, model = _loaded(start)
     examples = [example(label, spec) for label in usable]
     return fine_tune(model, tokenizer, examples, spec.sft, folder, seed=seed, tell=tell)
@@ -120,13 +130,16 @@ async def agreement(judge: TorchJudge, spec: JudgeSpec, labels: Sequence[Label])
 
     `alpha`: Krippendorff's, interval scale, with the 95 % interval of a bootstrap over items; `tokens`: mean output of
     a judgment; `verdicts`: share of items that got one, the only ones that count elsewhere. What cannot be known, such
-    as the alpha of scores that are all alike, is left out.
+    as the alpha of scores that are all alike, is left out. Raises RewardError for a score that is no finite number.
     """
     asked = [
         Asked(id=label.id, prompt=label.brief, response=label.response, rubric=label.rubric if spec.rubric else "")
         for label in labels
     ]
     scores = await judge.score(asked)
+    for one, score in zip(asked, scores, strict=True):
+        if score.value is not None and not math.isfinite(score.value):
+            raise RewardError(f"judge {judge.name} gave {score.value} for item {one.id!r}; train it at a lower rate")
     return agreed(scores, [label.score for label in labels])
 
 

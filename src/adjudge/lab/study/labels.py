@@ -13,13 +13,14 @@ import msgspec
 from adjudge.errors import DataError
 from adjudge.files import lines, replacing
 from adjudge.lab.preset import World
-from adjudge.lab.scoring import TOP, Asked
+from adjudge.lab.scoring import TOP, Asked, Score
 from adjudge.lab.scoring import Judge as Scorer
+from adjudge.lab.study.done import DONE
+from adjudge.lab.study.gold import EFFORTS, told_why
 from adjudge.lab.world.items import draw_brief, draw_items, parse_brief
-from adjudge.lab.world.program_gold import Effort, ProgramGold
+from adjudge.lab.world.program_gold import ProgramGold
 from adjudge.lab.world.wording import rubric
 
-EFFORTS: tuple[Effort, ...] = ("low", "medium", "high")
 FILES = ("judge_train.jsonl", "judge_test.jsonl")
 BRIEFS = ("briefs_train.jsonl", "briefs_held.jsonl")
 
@@ -38,8 +39,9 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 async def annotate(world: World, folder: Path, seed: int, golds: dict[str, Scorer] | None = None) -> dict[str, float]:
     """Draw the world's items, have gold label them, write the four files. Returns counts.
 
-    `golds`: the gold judge at each effort, `high` the one whose score counts. Items that gold gives no verdict for are
-    left out and counted; a lower effort's trace is kept where its score is the same (arXiv 2603.12246).
+    `golds`: the gold judge at each effort, `high` the one whose score counts; its texts are the traces. Items that gold
+    gives no verdict for are left out and counted; a lower effort's trace is kept where its score is the same
+    (arXiv 2603.12246).
     Raises DataError where gold labels fewer than half.
     """
     asked_golds: dict[str, Scorer] = dict(golds) if golds else {effort: ProgramGold(effort) for effort in EFFORTS}
@@ -49,9 +51,15 @@ async def annotate(world: World, folder: Path, seed: int, golds: dict[str, Score
         drawn = list(draw_items(part_seed(seed, part), count))
         seen |= {brief.text() for brief, _ in drawn}
         asked = [Asked(id=f"{part}-{k}", prompt=brief.text(), response=text) for k, (brief, text) in enumerate(drawn)]
-        labels = await _labelled(asked, asked_golds)
-        if len(labels) < count / 2:
-            raise DataError(f"gold labelled {len(labels):,} of {count:,} items; see why before training on the rest")
+        scores = await asked_golds["high"].score(asked)
+        labelled = [(one, score) for one, score in zip(asked, scores, strict=True) if score.value is not None]
+        if len(labelled) < count / 2:
+            raise DataError(
+                f"gold labelled {len(labelled):,} of {count:,} items{told_why(scores)}",
+                path=folder,
+                remedy="see why before training on the rest",
+            )
+        labels = await _labels(labelled, {e: gold for e, gold in asked_golds.items() if e != "high"})
         write_labels(labels, folder / name)
         counts[name.removesuffix(".jsonl")] = len(labels)
     for name, count, part in ((BRIEFS[0], world.briefs, 2), (BRIEFS[1], world.held, 3)):
@@ -67,20 +75,25 @@ def part_seed(seed: int, part: int) -> int:
     return 1_000_003 * seed + part
 
 
-async def _labelled(asked: list[Asked], golds: dict[str, Scorer]) -> list[Label]:
-    by_effort = {effort: await gold.score(asked) for effort, gold in golds.items()}
+async def _labels(labelled: list[tuple[Asked, Score]], lower: dict[str, Scorer]) -> list[Label]:
+    """The labels of what gold gave a verdict for, with the traces that golds of lower efforts add."""
+    also = {effort: await gold.score([one for one, _ in labelled]) for effort, gold in lower.items()}
     labels = []
-    for k, one in enumerate(asked):
-        score = by_effort["high"][k].value
-        if score is None:
-            continue
-        traces = {effort: scores[k].text for effort, scores in by_effort.items() if scores[k].value == score}
+    for k, (one, high) in enumerate(labelled):
+        assert high.value is not None, "only what gold gave a verdict for is labelled"
+        said = {"high": high, **{effort: scores[k] for effort, scores in also.items()}}
+        score = _whole(high.value)
+        alike = {effort: s.text for effort, s in said.items() if s.value is not None and _whole(s.value) == score}
+        traces: dict[str, str] = {effort: alike[effort] for effort in EFFORTS if alike.get(effort)}
         guide = rubric(parse_brief(one.prompt))
-        whole = min(TOP, max(0, round(score)))
         labels.append(
-            Label(id=one.id, brief=one.prompt, response=one.response, score=whole, traces=traces, rubric=guide)
+            Label(id=one.id, brief=one.prompt, response=one.response, score=score, traces=traces, rubric=guide)
         )
     return labels
+
+
+def _whole(value: float) -> int:
+    return min(TOP, max(0, round(value)))
 
 
 def _fresh_briefs(rng: random.Random, count: int, seen: set[str]) -> list[str]:
@@ -107,7 +120,9 @@ def read_labels(path: Path) -> list[Label]:
 def _read_labels(path: Path) -> Iterator[Label]:
     decoder = msgspec.json.Decoder(Label)
     for number, line in lines(path):
-        remedy = "a line is {id, brief, response, score, traces}; run the stage `annotate` again"
+        remedy = (
+            f"a line is {{id, brief, response, score, traces}}; to have gold label anew delete {path.parent / DONE}"
+        )
         try:
             label = decoder.decode(line)
         except msgspec.DecodeError as error:

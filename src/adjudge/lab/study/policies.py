@@ -17,16 +17,18 @@ import msgspec
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, TrainerControl, TrainerState
 
+from adjudge.errors import DataError
 from adjudge.judging.win_rates import win_rates
 from adjudge.lab.audit.auditor import Auditor
 from adjudge.lab.audit.callback import AuditCallback
-from adjudge.lab.audit.rollouts import ROLLOUTS, Rollout, append_rollouts, read_rollouts
+from adjudge.lab.audit.rollouts import ROLLOUTS, Rollout, append_rollouts, cut_half_line, read_rollouts, write_rollouts
 from adjudge.lab.audit.step import Plan, drawn
 from adjudge.lab.models.training import Tell, fine_tune, reinforce
 from adjudge.lab.preset import Model, PolicySpec
 from adjudge.lab.reward.figures import RewardSettings
 from adjudge.lab.reward.judge_reward import JudgeReward
 from adjudge.lab.scoring import Asked, Judge
+from adjudge.lab.study.gold import told_why
 from adjudge.lab.study.labels import part_seed
 from adjudge.lab.world import wording
 from adjudge.lab.world.items import draw_items
@@ -83,13 +85,15 @@ class Recorded(TrainerCallback):  # type: ignore[misc]  # transformers counts as
         return [msgspec.structs.replace(r, gold=golds.get(r.id)) for r in rollouts]
 
     def of_step(self, step: int) -> list[Rollout]:
-        """The rollouts of the step that has just ended; none of others."""
-        return [r for r in self.latest if r.step == step]
+        """The rollouts of the step that has just ended, where gold judged any; none of others."""
+        found = [r for r in self.latest if r.step == step]
+        return found if any(r.gold is not None for r in found) else []
 
     def on_train_begin(self, _args: Any, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
-        kept = [r for r in read_rollouts(self.path) if r.step < state.global_step] if self.path.exists() else []
-        self.path.unlink(missing_ok=True)
-        append_rollouts(kept, self.path)
+        cut_half_line(self.path)
+        there = self.path.exists() and self.path.stat().st_size
+        kept = [r for r in read_rollouts(self.path) if r.step < state.global_step] if there else []
+        write_rollouts(kept, self.path)
 
 
 def shares_beaten(scores: Sequence[float | None]) -> list[float | None]:
@@ -147,6 +151,15 @@ def write_responses(folder: Path, briefs: Sequence[str], seed: int, max_tokens: 
 
 
 def gold_scores(gold: Judge, briefs: Sequence[str], responses: Sequence[str]) -> list[float]:
-    """What gold says of responses to briefs; those without a verdict are left out."""
+    """What gold says of responses to briefs; those without a verdict are left out.
+
+    Raises DataError where that is more than half of them."""
     asked = [Asked(id=str(k), prompt=b, response=r) for k, (b, r) in enumerate(zip(briefs, responses, strict=True))]
-    return [score.value for score in asyncio.run(gold.score(asked)) if score.value is not None]
+    scores = asyncio.run(gold.score(asked))
+    found = [score.value for score in scores if score.value is not None]
+    if len(found) < len(asked) / 2:
+        raise DataError(
+            f"gold judged {len(found):,} of {len(asked):,} responses to held-out briefs{told_why(scores)}",
+            remedy="see why, then run the same command again",
+        )
+    return found

@@ -3,7 +3,8 @@
     annotate -> base -> policy-sft; judge-sft, judge-grpo -> agreement -> policy-grpo -> audit
 
 Each stage has a folder and, once it is whole, a `done.json` in it with its figures and the key of the settings that
-made it. A stage whose settings have changed since is refused, never mixed with what others made of the old ones.
+made it. A stage whose settings have changed since is refused, never mixed with what others made of the old ones; so is
+one that was begun with others (`begun`) and not finished.
 """
 
 import asyncio
@@ -18,16 +19,19 @@ import numpy as np
 import torch
 
 from adjudge import metrics
-from adjudge.errors import ConfigError
+from adjudge.errors import ConfigError, DataError
+from adjudge.files import replacing
 from adjudge.lab.models.torch_judge import TorchJudge
 from adjudge.lab.models.training import Tell, quiet
 from adjudge.lab.preset import Preset
 from adjudge.lab.scoring import Judge
-from adjudge.lab.study import audit_stage, judges, policies
-from adjudge.lab.study.done import Done, Figures, read_done, write_done
-from adjudge.lab.study.labels import BRIEFS, annotate, part_seed, read_briefs
-from adjudge.lab.world.program_gold import GOLDS, ProgramGold
+from adjudge.lab.study import audit_stage, gold, judges, policies
+from adjudge.lab.study.disk import writing
+from adjudge.lab.study.done import DONE, Done, Figures, read_done, write_done
+from adjudge.lab.study.labels import BRIEFS, FILES, Label, annotate, part_seed, read_briefs
+from adjudge.lab.world.program_gold import GOLDS
 
+BEGUN = "begun"  # the key that a stage was begun with
 KINDS = ("annotate", "base", "policy-sft", "judge-sft", "judge-grpo", "agreement", "policy-grpo", "audit")
 
 
@@ -49,7 +53,7 @@ def stages(preset: Preset, seed: int, root: Path) -> list[Stage]:
     """All stages of one seed, in an order that their inputs allow."""
     key = preset.key(seed)
     found = [
-        Stage("annotate", "", "labels", key, lambda to, _: asyncio.run(annotate(preset.world, to, seed))),
+        Stage("annotate", "", "labels", key, functools.partial(_annotated, preset, seed)),
         Stage("base", "", "base", key, lambda to, tell: judges.make_base(preset.model, to, seed, tell)),
     ]
     if preset.model.policy:
@@ -74,7 +78,7 @@ def run(
     """Run what is not done of a seed, in `out`/seed-N. Returns the figures of every stage, by its name.
 
     `kinds`: of the stages to run; what they read must be there. Raises ConfigError where a folder holds what other
-    settings made, or what a stage reads is missing.
+    settings made, or what a stage reads is missing; DataError where a file cannot be used, or nothing can be written.
     """
     root = out / f"seed-{seed}"
     quiet()
@@ -83,11 +87,12 @@ def run(
     found: dict[str, Figures] = {}
     for stage in stages(preset, seed, root):
         folder = root / stage.folder
-        done = read_done(folder)
-        if done is not None and done.key != stage.key:
-            raise ConfigError(f"{folder} was made with other settings; delete it, or give another --out")
-        if done is None and stage.kind in kinds:
-            done = _run(stage, folder, functools.partial(tell, stage.name))
+        with writing(folder):
+            done = read_done(folder)
+            if done is not None and done.key != stage.key:
+                raise ConfigError(f"{folder} was made with other settings; delete it, or give another --out")
+            if done is None and stage.kind in kinds:
+                done = _run(stage, folder, functools.partial(tell, stage.name))
         if done is not None:
             found[stage.name] = done.figures | {"seconds": done.seconds}
     return found
@@ -95,6 +100,11 @@ def run(
 
 def _run(stage: Stage, folder: Path, tell: Tell) -> Done:
     folder.mkdir(parents=True, exist_ok=True)
+    begun = folder / BEGUN
+    if begun.exists() and begun.read_text() != stage.key:
+        raise ConfigError(f"{folder} was begun with other settings; delete it, or give another --out")
+    with replacing(begun) as file:
+        file.write(stage.key.encode())
     began = time.monotonic()
     tell(0, 0)
     figures = stage.run(folder, tell)
@@ -104,15 +114,22 @@ def _run(stage: Stage, folder: Path, tell: Tell) -> Done:
     return done
 
 
+def _annotated(preset: Preset, seed: int, folder: Path, tell: Tell) -> Figures:
+    world = preset.world
+    with gold.golds(preset, folder, lambda bought: tell(bought, world.train + world.test)) as found:
+        figures = asyncio.run(annotate(world, folder, seed, found))
+    return figures | gold.bill(preset, folder)
+
+
 def _judged(preset: Preset, name: str, seed: int, root: Path, folder: Path, tell: Tell) -> Figures:
     spec = preset.judges[name]
-    labels = judges.labelled(_there(root / "labels"), 0)
+    labels = _labels(root, 0)
     start = _there(root / "judges" / spec.start if spec.start else root / "base")
     return (judges.teach if spec.sft else judges.practise)(spec, labels, start, folder, seed, tell)
 
 
 def _agreed(preset: Preset, name: str, root: Path, _folder: Path, _tell: Tell) -> Figures:
-    labels = judges.labelled(_there(root / "labels"), 1)
+    labels = _labels(root, 1)
     return asyncio.run(judges.agreement(_judge(preset, name, root), preset.judges[name], labels))
 
 
@@ -121,19 +138,21 @@ def _started(preset: Preset, seed: int, root: Path, folder: Path, tell: Tell) ->
 
 
 def _trained(preset: Preset, name: str, seed: int, root: Path, folder: Path, tell: Tell) -> Figures:
-    spec, gold = preset.policies[name], ProgramGold()
+    spec = preset.policies[name]
     start = _there(root / ("start" if preset.model.policy else "base"))
-    judge: Judge = GOLDS.get(spec.judge) or _judge(preset, spec.judge, root)
     briefs = read_briefs(_there(root / "labels") / BRIEFS[0])
-    planned, stop = audit_stage.plan(preset, name, seed), preset.audit.stop
-    figures: Figures = policies.train_policy(
-        spec, judge, gold, briefs, planned, start, folder, seed=part_seed(seed, 20), stop=stop, tell=tell
-    )
     held = read_briefs(root / "labels" / BRIEFS[1])
-    for at, model in (("start", start), ("end", folder)):
-        texts = policies.write_responses(model, held, part_seed(seed, 21), spec.rl.max_tokens)
-        figures |= {f"{at}_{k}": v for k, v in _mean(policies.gold_scores(gold, held, texts)).items()}
-    return figures
+    planned, stop = audit_stage.plan(preset, name, seed), preset.audit.stop
+    with gold.opened(preset, folder) as golden:
+        by_name: dict[str, Judge] = {**GOLDS, "gold": golden}
+        judge = by_name.get(spec.judge) or _judge(preset, spec.judge, root)
+        figures: Figures = policies.train_policy(
+            spec, judge, golden, briefs, planned, start, folder, seed=part_seed(seed, 20), stop=stop, tell=tell
+        )
+        for at, model in (("start", start), ("end", folder)):
+            texts = policies.write_responses(model, held, part_seed(seed, 21), spec.rl.max_tokens)
+            figures |= {f"{at}_{k}": v for k, v in _mean(policies.gold_scores(golden, held, texts)).items()}
+    return figures | gold.bill(preset, folder)
 
 
 def _audited(preset: Preset, name: str, seed: int, root: Path, folder: Path, _tell: Tell) -> Figures:
@@ -143,6 +162,19 @@ def _audited(preset: Preset, name: str, seed: int, root: Path, folder: Path, _te
 def _mean(scores: list[float]) -> Figures:
     estimate = metrics.mean_interval(np.array(scores), 0.95)
     return {"gold": estimate.value, "gold_low": estimate.low, "gold_high": estimate.high}
+
+
+def _labels(root: Path, part: int) -> list[Label]:
+    """Labels of gold. Raises DataError where some of them are gone."""
+    folder, name = _there(root / "labels"), FILES[part].removesuffix(".jsonl")
+    found, done = judges.labelled(folder, part), read_done(folder)
+    if done is not None and done.figures.get(name) != len(found):
+        raise DataError(
+            f"holds {len(found):,} labels, and gold gave {done.figures.get(name, 0):,}",
+            path=folder / FILES[part],
+            remedy=f"to have gold label anew delete {folder / DONE}",
+        )
+    return found
 
 
 def _judge(preset: Preset, name: str, root: Path) -> TorchJudge:
