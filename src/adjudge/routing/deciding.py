@@ -53,7 +53,7 @@ def decide_first(router: Router, x_ND: Array, ids: Sequence[str], budget: float,
         rows = np.flatnonzero(rung_N == rung)
         if len(rows):
             first_N[rows] = router.decide(seen.at(rows), rung, draw_N[rows])
-            reward_N[rows], cost_N[rows], cheapest_N[rows] = _expected(router, x_ND[rows], rung)
+            reward_N[rows], cost_N[rows], cheapest_N[rows] = foretell(router, x_ND[rows], rung)
     return Decided(rung_N, first_N, reward_N, cost_N, cheapest_N, by_pair)
 
 
@@ -64,8 +64,9 @@ def unbought(x_ND: Array, width: int, responses: int = 0) -> Seen:
     return Seen(x_ND, np.zeros((n, width), bool), np.full((n, width), np.nan), rating_NUR, np.zeros((n, width)))
 
 
-def _expected(router: Router, x_ND: Array, rung: int) -> tuple[Any, Any, Any]:
-    """(reward, cost, reward of the cheapest policy) of rows under one rung."""
+def foretell(router: Router, x_ND: Array, rung: int) -> tuple[Any, Any, Any]:
+    """(reward, cost, reward of the cheapest policy) of rows under one rung: predicted for each row where the router
+    does so, else the means of the rung. Costs in the table's unit."""
     cheapest = min(router.rungs, key=lambda r: (r.cost, -r.reward))
     if not isinstance(router, Foretelling):
         return router.rungs[rung].reward, router.rungs[rung].cost, cheapest.reward
