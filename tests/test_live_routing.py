@@ -178,7 +178,7 @@ def test_what_a_cap_kept_from_being_asked_makes_the_judgment_fail_so_that_it_is_
 
 
 def test_a_cost_that_nobody_knows_counts_as_the_highest(folder):
-    card, router = load(folder)
+    card, router, _ = load(folder)
     pacing = Paced(router, card, 8 * card.reference_cost, horizon=10)
     judged = drive(live_of(folder, pacing), pair(1), lambda ask: Reply(text="[[A]]"))
     assert judged.output_tokens is None
@@ -187,7 +187,7 @@ def test_a_cost_that_nobody_knows_counts_as_the_highest(folder):
 
 @pytest.mark.parametrize("budget", [2.0, 4.0, 6.0])
 def test_paced_the_mean_cost_holds_although_all_judgments_are_dearer_than_fitted(folder, budget):
-    card, router = load(folder)
+    card, router, _ = load(folder)
     limit = budget * card.reference_cost
     count, dearer = 300, says("Who knows.", tokens=(30, 400))
     live = live_of(folder, Paced(router, card, limit, count))
@@ -202,7 +202,7 @@ def test_paced_the_mean_cost_holds_although_all_judgments_are_dearer_than_fitted
 
 
 def test_judgments_under_way_at_once_do_not_pass_the_budget_together(folder):
-    card, router = load(folder)
+    card, router, _ = load(folder)
     limit, count, model = 3 * card.reference_cost, 200, says("Who knows.", tokens=(20, 219))
     live = live_of(folder, Paced(router, card, limit, count))
     talks = [live.judge(pair(i)) for i in range(count)]
@@ -217,7 +217,7 @@ def test_judgments_under_way_at_once_do_not_pass_the_budget_together(folder):
 
 
 def test_a_judgment_that_is_given_up_holds_nothing_back(folder):
-    card, router = load(folder)
+    card, router, _ = load(folder)
     pacing = Paced(router, card, 8 * card.reference_cost, horizon=10)
     talk = live_of(folder, pacing).judge(pair(1))
     next(talk)
@@ -227,7 +227,7 @@ def test_a_judgment_that_is_given_up_holds_nothing_back(folder):
 
 
 def test_a_pair_whose_cheapest_verdict_cannot_be_paid_is_not_bought(folder):
-    card, router = load(folder)
+    card, router, _ = load(folder)
     live = live_of(folder, Paced(router, card, card.reference_cost, horizon=3))
     judged = [drive(live, pair(i), says("[[A]]", tokens=(50, 500))) for i in range(3)]
     assert [j.outcome for j in judged] == [Outcome.A, Outcome.FAILED, Outcome.FAILED]
@@ -237,7 +237,7 @@ def test_a_pair_whose_cheapest_verdict_cannot_be_paid_is_not_bought(folder):
 
 
 def test_unpaced_a_pair_gets_the_same_rung_in_every_run(folder):
-    card, router = load(folder)
+    card, router, _ = load(folder)
     two = [Drawn(router.rungs, 3 * card.reference_cost, card.highest_costs) for _ in range(2)]
     rungs = [[steering.begin(f"p{i}").rung for i in range(100)] for steering in two]
     assert rungs[0] == rungs[1] and len(set(rungs[0])) == 2

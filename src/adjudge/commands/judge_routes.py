@@ -32,7 +32,7 @@ class Route(NamedTuple):
         self, settings: Settings, store: Store, pairs: Callable[[], Iterable[Pair]], count: int, *, paced: bool
     ) -> "Started":
         """Ready to judge `count` pairs, those that the store holds included. `pairs` reads them once more."""
-        card, router = self.saved
+        card, router = self.saved.card, self.saved.router
         budget = self.budget * card.reference_cost
         steering: Steering
         if paced:

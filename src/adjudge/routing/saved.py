@@ -22,7 +22,7 @@ from safetensors.numpy import save as write_arrays
 
 from adjudge import __version__
 from adjudge.errors import AdjudgeError, ConfigError, DataError
-from adjudge.routing import registry
+from adjudge.routing import drift, registry
 from adjudge.routing.router import Router, State
 from adjudge.routing.table import Purchase, Table
 
@@ -30,6 +30,7 @@ FORMAT = 1
 CARD = "router.json"
 WEIGHTS = "weights.safetensors"
 MOST_BYTES = 1 << 30  # of either file: more is no router of ours
+_TRAFFIC = "traffic:"  # how the arrays begin that are no part of the router
 AGAIN = "fit it again with `adjudge route fit`"
 
 
@@ -67,8 +68,11 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Saved(NamedTuple):
+    """`fitted`: what traffic is compared with, None where the fit kept nothing of its features."""
+
     card: Card
     router: Router
+    fitted: drift.Reference | None = None
 
 
 def save(
@@ -90,7 +94,9 @@ def save(
     """
     state = router.state()
     json.dumps(state.card, allow_nan=False, default=_plain)  # NaN and infinity would be read again as null
-    packed = write_arrays({name: np.asarray(array, order="C") for name, array in state.arrays.items()})
+    seen = drift.reference(table.x_ND) if table.features else None
+    kept = {f"{_TRAFFIC}{name}": array for name, array in drift.arrays(seen).items()} if seen else {}
+    packed = write_arrays({name: np.asarray(array, order="C") for name, array in (state.arrays | kept).items()})
     card = Card(
         format=FORMAT,
         adjudge=__version__,
@@ -143,8 +149,10 @@ def load(
         check_arms(card, arms, folder)
     if features is not None:
         check_features(card, features, folder)
+    fitted = drift.restored({n.removeprefix(_TRAFFIC): a for n, a in arrays.items() if n.startswith(_TRAFFIC)})
     try:
-        router = registry.restore(card.kind, State(card.router, arrays))
+        own = {name: array for name, array in arrays.items() if not name.startswith(_TRAFFIC)}
+        router = registry.restore(card.kind, State(card.router, own))
     except AdjudgeError as error:
         raise ConfigError(f"{folder / CARD}: {error}") from None
     except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -155,7 +163,7 @@ def load(
         ) from None
     if tuple(router.purchases) != tuple(Purchase(*p) for p in card.purchases):
         raise DataError("names other purchases than its router", path=folder / CARD, remedy=AGAIN)
-    return Saved(card, router)
+    return Saved(card, router, fitted)
 
 
 def check_arms(card: Card, arms: Sequence[str], folder: Path | str) -> None:
