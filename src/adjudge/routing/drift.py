@@ -7,7 +7,7 @@ least KL of a reweighting of the fitting instances that has the traffic's mean f
     min_q KL(q || uniform)  subject to  sum_i q_i z_i = m
 
 z_i are the features of fitting instance i, m the traffic's mean. The solution is an exponential tilt, q_i proportional
-to exp(t . z_i), the same family that the worst case has (ambiguity.py); the value is max_t t . m - log mean exp(t . z_i)
+to exp(t . z_i), of the family that the worst case has (ambiguity.py); the value is max_t t . m - log mean exp(t . z_i)
 (Csiszar 1975; as a way to balance samples: Hainmueller 2012). It is a lower bound: a shift that leaves these means
 alone is not seen. A mean that no reweighting has, outside of the convex hull of the z_i, is as far as can be: log N.
 
