@@ -12,9 +12,10 @@ import asyncio
 import email.utils
 import math
 import os
+import re
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 import aiohttp
 import msgspec
@@ -31,6 +32,7 @@ CONNECT_S = 15.0
 SHORTEST_SECRET = 8
 # uvicorn, which vLLM and SGLang stand on, closes a connection after 5 idle seconds; a question sent just then is lost.
 KEEP_IDLE_S = 4.0
+_END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
 
 
 def connect(name: str, settings: Settings, environ: Mapping[str, str]) -> "Http":
@@ -68,7 +70,11 @@ class Http:
         )
 
     async def send(self, ask: Ask) -> Reply:
-        body = request_body(ask)
+        reply, _ = await self.exchange(request_body(ask))
+        return reply
+
+    async def exchange(self, body: bytes) -> tuple[Reply, bytes]:
+        """Post a body as it is: the answer as it is read, and as it came. Raises as `send` does."""
         began = time.perf_counter()
         try:
             async with self._session.post(self._url, data=body, allow_redirects=False) as answer:
@@ -78,8 +84,7 @@ class Http:
             raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unavailable(error) from None
-        if self._key:
-            answered = answered.replace(self._key.encode(), b"***")
+        answered = self._masked_bytes(answered)
         try:
             if status != 200:
                 raise _refusal(status, headers, answered)
@@ -88,7 +93,22 @@ class Http:
             raise self._masked(error) from None
         if self._key:
             reply = self._masked_reply(reply)
-        return msgspec.structs.replace(reply, latency_s=time.perf_counter() - began)
+        return msgspec.structs.replace(reply, latency_s=time.perf_counter() - began), answered
+
+    async def events(self, body: bytes) -> AsyncGenerator[bytes, None]:
+        """Post a body that asks for a stream: its server-sent events as they come, each with the empty line that ends
+        it. Raises as `send` does, once events have come too."""
+        try:
+            async with self._session.post(self._url, data=body, allow_redirects=False) as answer:
+                if answer.status != 200:
+                    answered = self._masked_bytes(await self._read(answer))
+                    raise self._masked(_refusal(answer.status, answer.headers, answered))
+                if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+                    raise BadReply("the server was asked for a stream and sent something else", maybe_billed=True)
+                async for event in _events(self._pieces(answer)):
+                    yield self._masked_bytes(event)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unavailable(error) from None
 
     async def close(self) -> None:
         await self._session.close()
@@ -97,14 +117,21 @@ class Http:
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         """The body, unpacked; read as a stream and given up at the limit, packed or not."""
         whole = bytearray()
+        async for piece in self._pieces(answer):
+            whole += piece
+        return bytes(whole)
+
+    async def _pieces(self, answer: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+        size = 0
         while not answer.content.at_eof():
-            whole += await answer.content.readany()
-            if len(whole) > self._limit_bytes:
+            piece = await answer.content.readany()
+            size += len(piece)
+            if size > self._limit_bytes:
                 answer.close()
                 raise BadReply(
                     f"the reply is over max_reply_mb = {self._limit_mb:g}", maybe_billed=answer.status == 200
                 )
-        return bytes(whole)
+            yield piece
 
     def _unavailable(self, error: Exception) -> BackendError:
         match error:
@@ -119,6 +146,9 @@ class Http:
     def _mask(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text
 
+    def _masked_bytes(self, body: bytes) -> bytes:
+        return body.replace(self._key.encode(), b"***") if self._key else body
+
     def _masked(self, error: BackendError) -> BackendError:
         error.args = tuple(self._mask(str(a)) for a in error.args)
         return error
@@ -131,6 +161,18 @@ class Http:
             if self._key in (getattr(reply, f) or "")
         ]
         return msgspec.structs.replace(reply, **{f: self._mask(getattr(reply, f)) for f in found}) if found else reply
+
+
+async def _events(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The pieces, cut after each empty line."""
+    rest = b""
+    async for piece in pieces:
+        rest += piece
+        while end := _END_OF_EVENT.search(rest):
+            yield rest[: end.end()]
+            rest = rest[end.end() :]
+    if rest.strip():
+        yield rest + b"\n\n"
 
 
 def _reason(error: aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) -> str:
