@@ -2,7 +2,7 @@
 
     python -m bench.canned_upstream --port 8901 --latency 0.05
 
-HTTP/1.1 with keep-alive on loopback: an answer in the form of /v1/chat/completions per request, `latency` seconds later,
+HTTP/1.1 with keep-alive on loopback: answers in the form of /v1/chat/completions, `latency` seconds after each request,
 whatever was asked. No framework: what it costs is little, and the same for all who are measured.
 """
 
