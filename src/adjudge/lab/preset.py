@@ -284,6 +284,8 @@ _PARTS: tuple[type[msgspec.Struct], ...] = (
     *(Scale, at_scale.Data, at_scale.Gold, at_scale.Drawing, at_scale.Lengths, at_scale.Longest, at_scale.Site),
 )
 
+_NAMED: dict[str, type[msgspec.Struct]] = {"judges": JudgeSpec, "policies": PolicySpec}
+
 
 def _convert(raw: dict[str, Any], name: str) -> Preset:
     for where, value in _numbers(raw):
@@ -292,10 +294,34 @@ def _convert(raw: dict[str, Any], name: str) -> Preset:
     try:
         return msgspec.convert(raw, Preset)
     except msgspec.ValidationError as error:
-        unknown = re.search(r"unknown field `([^`]*)`", str(error))
-        fields = [f for part in _PARTS for f in part.__struct_fields__]
-        close = difflib.get_close_matches(unknown[1], fields, n=1) if unknown else []
-        raise ConfigError(f"{name}: {error}{f'; did you mean {close[0]!r}?' if close else ''}") from None
+        raise ConfigError(f"{name}: {_explained(str(error), raw)}") from None
+
+
+def _explained(error: str, raw: dict[str, Any]) -> str:
+    """What msgspec says of a setting: where it stands, what it is, or the nearest known key."""
+    what, _, at = error.partition(" - at `$")
+    kind, of_one, rest = at.rstrip("`").removeprefix(".").partition("[...]")
+    path = kind.split(".") if kind else []
+    if of_one and kind in _NAMED:  # msgspec does not say which of them
+        name = next((name for name, spec in raw[kind].items() if not _fits(spec, _NAMED[kind])), "")
+        path = [kind, name, *rest.split(".")[1:]]
+    where = f"{'.'.join(path)}: " if path else ""
+    if unknown := re.search(r"unknown field `([^`]*)`", what):
+        fields = {field for part in _PARTS for field in part.__struct_fields__} - {unknown[1]}
+        close = difflib.get_close_matches(unknown[1], sorted(fields), n=1)
+        return f"{where}{what}{f'; did you mean {close[0]!r}?' if close else ''}"
+    value: Any = raw
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return f"{where}{what}{f'; it is {value!r}' if isinstance(value, int | float | str) else ''}"
+
+
+def _fits(value: Any, kind: type[msgspec.Struct]) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _numbers(raw: Any, where: str = "") -> Iterator[tuple[str, float]]:
