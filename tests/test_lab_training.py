@@ -25,7 +25,7 @@ from adjudge.lab.models import small
 from adjudge.lab.models.torch_judge import TorchJudge
 from adjudge.lab.models.training import tokenized
 from adjudge.lab.scoring import Asked
-from adjudge.lab.study import judges, labels, stages
+from adjudge.lab.study import judges, labels, stages, together
 from adjudge.lab.world.wording import judge_prompt
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
@@ -180,7 +180,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.mark.slow
-def test_a_study_killed_in_mid_stage_ends_as_an_unbroken_one(tmp_path):
+def test_a_study_killed_in_mid_stage_or_run_in_two_processes_ends_as_an_unbroken_one(tmp_path):
     path = written(tmp_path, steps=10)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run(cli("lab", "run", path, "--out", whole), check=True, capture_output=True, env=ENVIRONMENT)
@@ -204,6 +204,11 @@ def test_a_study_killed_in_mid_stage_ends_as_an_unbroken_one(tmp_path):
     )
     steps = [json.loads(line)["step"] for line in (broken / policy / "figures.jsonl").read_text().splitlines()]
     assert steps == [*range(1, 11), 10]  # each step once; the last line sums up
+    beside = tmp_path / "beside"
+    subprocess.run(
+        cli("lab", "run", path, "--out", beside, "--jobs", "2"), check=True, capture_output=True, env=ENVIRONMENT
+    )
+    assert same(weights(whole / policy), weights(beside / policy))
     third = stages.run(preset.load(str(path)), 0, broken, lambda *_: pytest.fail("nothing was left to do"))
     assert third["annotate"]["judge_train"] == 60
 
@@ -236,8 +241,11 @@ def test_a_stage_of_other_settings_is_refused(tmp_path):
 
 
 def test_a_stage_whose_input_is_missing_says_what_to_run(tmp_path):
+    loaded = preset.load(str(written(tmp_path)))
     with pytest.raises(ConfigError, match="run the stages before this one"):
-        stages.run(preset.load(str(written(tmp_path))), 0, tmp_path / "out", lambda *_: None, ("judge-sft",))
+        stages.run(loaded, 0, tmp_path / "out", lambda *_: None, ("judge-sft",))
+    with pytest.raises(ConfigError, match="seed 0, judge-sft direct: .*run the stages before this one"):
+        together.run_together(loaded, [0], tmp_path / "out", 2, lambda *_: None, ("judge-sft",))
 
 
 # -- presets and labels

@@ -77,9 +77,15 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
+_jobs = click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Stages at once, each in its own process."
+)
+
+
 @command.command("run")
 @_options
-def run_all(preset: str, out: Path, seeds: Seeds, as_json: bool) -> None:
+@_jobs
+def run_all(preset: str, out: Path, seeds: Seeds, as_json: bool, jobs: int) -> None:
     """Run every stage of PRESET that is not done.
 
     Gold is the program that comes with the controlled world. Where a TOML file of your own says so, it is an arm that
@@ -91,14 +97,15 @@ def run_all(preset: str, out: Path, seeds: Seeds, as_json: bool) -> None:
     Its labels, its reasoning, its audits and its scores of held-out responses then count, and what it cost is in the
     figures. It is asked once for a response, however often a stage is begun again.
     """
-    _run(preset, out, seeds, tuple(STAGES), as_json)
+    _run(preset, out, seeds, tuple(STAGES), as_json, jobs)
 
 
 def _stage(kind: str, line: str) -> click.Command:
     @command.command(kind, help=f"{line} What it reads must be there: see `adjudge lab run`.")
     @_options
-    def alone(preset: str, out: Path, seeds: Seeds, as_json: bool) -> None:
-        _run(preset, out, seeds, (kind,), as_json)
+    @_jobs
+    def alone(preset: str, out: Path, seeds: Seeds, as_json: bool, jobs: int) -> None:
+        _run(preset, out, seeds, (kind,), as_json, jobs)
 
     return alone
 
@@ -130,26 +137,34 @@ def write_report(preset: str, out: Path, html: Path, seeds: Seeds, as_json: bool
     click.echo(f"{html}")
 
 
-def _run(name: str, out: Path, seeds: Seeds, kinds: Sequence[str], as_json: bool) -> None:
+def _run(name: str, out: Path, seeds: Seeds, kinds: Sequence[str], as_json: bool, jobs: int) -> None:
     preset = presets.load(name)
     if preset.scale:
         raise ConfigError(f"{name} is too large to run here; see `adjudge lab plan {name} --recipes DIR`")
     if missing := [part for part in NEEDED if importlib.util.find_spec(part) is None]:
         raise MissingExtra(f"the lab ({', '.join(missing)})", INSTALL)
     try:
-        from adjudge.lab.study import stages  # torch and its like take seconds to import
+        from adjudge.lab.study import stages, together  # torch and its like take seconds to import
     except ImportError as error:
         raise MissingExtra(f"a part of the lab ({error})", INSTALL) from None
 
-    found = {}
-    for seed in seeds or preset.seeds:
-        with _telling(seed) as tell:
-            found[seed] = stages.run(preset, seed, out, tell, kinds)
+    seeds = seeds or preset.seeds
+    if jobs > 1:
+        found = together.run_together(preset, seeds, out, jobs, _told, kinds)
+    else:
+        found = {}
+        for seed in seeds:
+            with _telling(seed) as tell:
+                found[seed] = stages.run(preset, seed, out, tell, kinds)
     if as_json:
         click.echo(msgspec.json.encode({"preset": preset.name, "seeds": {str(s): f for s, f in found.items()}}))
     else:
         for table in tables(preset, found):
             Console().print(table)
+
+
+def _told(seed: int, stage: str) -> None:
+    click.echo(f"seed {seed}: {stage}", err=True)
 
 
 @contextmanager

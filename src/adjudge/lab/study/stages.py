@@ -36,13 +36,15 @@ KINDS = ("annotate", "base", "policy-sft", "judge-sft", "judge-grpo", "agreement
 
 
 class Stage(NamedTuple):
-    """`kind` is one of KINDS, `of` the judge or policy; `folder` under the seed's; `key` changes with what makes it."""
+    """`kind` is one of KINDS, `of` the judge or policy; `folder` under the seed's; `key` changes with what makes it;
+    `needs`: the stages that it reads, by name."""
 
     kind: str
     of: str
     folder: str
     key: str
     run: Callable[[Path, Tell], Figures]
+    needs: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -57,18 +59,23 @@ def stages(preset: Preset, seed: int, root: Path) -> list[Stage]:
         Stage("base", "", "base", key, lambda to, tell: judges.make_base(preset.model, to, seed, tell)),
     ]
     if preset.model.policy:
-        found.append(Stage("policy-sft", "", "start", key, functools.partial(_started, preset, seed, root)))
+        made = functools.partial(_started, preset, seed, root)
+        found.append(Stage("policy-sft", "", "start", key, made, ("base",)))
+    judged = {name: f"{'judge-sft' if spec.sft else 'judge-grpo'} {name}" for name, spec in preset.judges.items()}
     for name in preset.ordered_judges():
-        kind = "judge-sft" if preset.judges[name].sft else "judge-grpo"
-        key = preset.judge_key(name, seed)
-        found.append(Stage(kind, name, f"judges/{name}", key, functools.partial(_judged, preset, name, seed, root)))
-        found.append(Stage("agreement", name, f"agreement/{name}", key, functools.partial(_agreed, preset, name, root)))
+        spec, key = preset.judges[name], preset.judge_key(name, seed)
+        made = functools.partial(_judged, preset, name, seed, root)
+        needs = ("annotate", judged[spec.start] if spec.start else "base")
+        found.append(Stage(judged[name].split()[0], name, f"judges/{name}", key, made, needs))
+        made = functools.partial(_agreed, preset, name, root)
+        found.append(Stage("agreement", name, f"agreement/{name}", key, made, ("annotate", judged[name])))
     for name in preset.policies:
-        key = preset.policy_key(name, seed)
+        key, judge = preset.policy_key(name, seed), judged.get(preset.policies[name].judge)
         made = functools.partial(_trained, preset, name, seed, root)
-        found.append(Stage("policy-grpo", name, f"policies/{name}", key, made))
-        audited = functools.partial(_audited, preset, name, seed, root)
-        found.append(Stage("audit", name, f"audits/{name}", key, audited))
+        needs = ("annotate", "policy-sft" if preset.model.policy else "base", *([judge] if judge else []))
+        found.append(Stage("policy-grpo", name, f"policies/{name}", key, made, needs))
+        made = functools.partial(_audited, preset, name, seed, root)
+        found.append(Stage("audit", name, f"audits/{name}", key, made, (f"policy-grpo {name}",)))
     return found
 
 
@@ -81,21 +88,35 @@ def run(
     settings made, or what a stage reads is missing; DataError where a file cannot be used, or nothing can be written.
     """
     root = out / f"seed-{seed}"
+    found: dict[str, Figures] = {}
+    for stage in stages(preset, seed, root):
+        figures = figures_of(stage, root)
+        if figures is None and stage.kind in kinds:
+            figures = run_stage(preset, stage, root, functools.partial(tell, stage.name))
+        if figures is not None:
+            found[stage.name] = figures
+    return found
+
+
+def figures_of(stage: Stage, root: Path) -> Figures | None:
+    """What a stage that is done says of itself, None where it is not. Raises ConfigError and DataError as `run`."""
+    folder = root / stage.folder
+    with writing(folder):
+        done = read_done(folder)
+    if done is not None and done.key != stage.key:
+        raise ConfigError(f"{folder} was made with other settings; delete it, or give another --out")
+    return None if done is None else done.figures | {"seconds": done.seconds}
+
+
+def run_stage(preset: Preset, stage: Stage, root: Path, tell: Tell) -> Figures:
+    """Run one stage, whose inputs are there. Raises ConfigError and DataError as `run`."""
     quiet()
     if preset.threads:
         torch.set_num_threads(preset.threads)
-    found: dict[str, Figures] = {}
-    for stage in stages(preset, seed, root):
-        folder = root / stage.folder
-        with writing(folder):
-            done = read_done(folder)
-            if done is not None and done.key != stage.key:
-                raise ConfigError(f"{folder} was made with other settings; delete it, or give another --out")
-            if done is None and stage.kind in kinds:
-                done = _run(stage, folder, functools.partial(tell, stage.name))
-        if done is not None:
-            found[stage.name] = done.figures | {"seconds": done.seconds}
-    return found
+    folder = root / stage.folder
+    with writing(folder):
+        done = _run(stage, folder, tell)
+    return done.figures | {"seconds": done.seconds}
 
 
 def _run(stage: Stage, folder: Path, tell: Tell) -> Done:
