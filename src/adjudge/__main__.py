@@ -21,6 +21,7 @@ COMMANDS = {
     "pairs": ("pairs", "Check, convert and mix files of pairs."),
     "arms": ("arms", "Check an arms.toml, or print one to start from."),
     "import": ("import_", "Put recorded judgments into a store."),
+    "serve": ("serve", "Serve judgments, chat completions and rewards over HTTP, with budgets that hold."),
     "keys": ("keys", "Make, list and revoke the gateway's keys, with their budgets and rates."),
     "export": ("export", "Write a store's judgments to a file of records."),
 }

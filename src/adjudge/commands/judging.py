@@ -48,11 +48,11 @@ def judge_pairs(
 
     A first Ctrl-C lets what is in flight finish; a second gives it up (KeyboardInterrupt). Raises what `run` raises.
     """
-    with rare_collections(), asyncio.Runner(loop_factory=_new_loop) as runner:
+    with rare_collections(), asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(_judge(pairs, arms, settings, store, concurrency, cap_usd, judges))
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
     except ImportError:  # there is none for Windows

@@ -1,0 +1,65 @@
+"""The gateway's front desk: who may come in, and what is written down of every request."""
+
+import traceback
+from typing import Any
+
+from adjudge.errors import KeyRefused
+from adjudge.gateway.asgi import Call, Caller
+from adjudge.gateway.keys.key import Scope
+from adjudge.gateway.keys.ring import KeyRing
+from adjudge.gateway.problems import Problem
+from adjudge.gateway.telemetry import Log, Metrics
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+class Front:
+    """`ring`: the keys, None where there were none at the start: then whoever reaches the address may do anything, and
+    an address that is not this machine's own name is refused (a page in a browser can be pointed here by DNS)."""
+
+    def __init__(self, ring: KeyRing | None, metrics: Metrics, log: Log) -> None:
+        self._ring, self._metrics, self._log = ring, metrics, log
+
+    async def admit(self, call: Call, scope: str | None) -> Caller:
+        """Raises KeyRefused, RateReached, StoreError and Problem 403."""
+        if self._ring is None:
+            host = call.headers.get(b"host", b"").decode("latin-1").lower()
+            if host.rsplit(":", 1)[0] not in LOOPBACK and host not in LOOPBACK:
+                raise Problem(403, "foreign_host", "without keys only this machine may ask, by the name of localhost")
+            return Caller()
+        if scope is None:
+            return Caller()
+        if call.token is None:
+            raise KeyRefused
+        key = await self._ring.check(call.token)
+        if Scope(scope) not in key.scopes:
+            raise Problem(403, "scope_missing", f"this key may not do that: it lacks the scope {scope!r}")
+        self._ring.take(key)
+        return Caller(key.id, key.name)
+
+    def began(self, call: Call, route: str) -> None:  # noqa: ARG002 -- for whoever traces requests
+        self._metrics.open.inc()
+
+    def ended(self, call: Call, route: str, status: int, seconds: float, fault: BaseException | None) -> None:
+        self._metrics.open.dec()
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
+        fields: dict[str, Any] = {"id": call.id, "route": route, "status": status, "ms": round(seconds * 1e3, 3)}
+        if call.caller.account:
+            fields["key"] = call.caller.account
+        if isinstance(fault, Exception):
+            self._metrics.faults.labels("request").inc()
+            fields["fault"] = where(fault)
+        self._log.line(**fields, **call.notes)
+
+    def noted(self, fault: BaseException) -> None:
+        """Something went wrong beside any request."""
+        self._metrics.faults.labels("beside").inc()
+        self._log.line(event="fault", fault=where(fault))
+
+
+def where(fault: BaseException) -> str:
+    """An error by its kind and place; its message may hold texts and is left out."""
+    frames = traceback.extract_tb(fault.__traceback__)[-3:]
+    places = " < ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in reversed(frames))
+    return f"{type(fault).__name__} at {places}"

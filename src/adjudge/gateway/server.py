@@ -1,0 +1,277 @@
+"""The gateway as a process: everything opened in order, served until it is told to stop, closed in order.
+
+    store, ledger, keys -> connections -> router (paced from the ledger's totals) -> desk -> routes -> uvicorn
+
+On SIGTERM or SIGINT nothing new is let in, what is under way ends (for `stop_s` at most), every judgment is kept and
+booked, and the store is closed. A second signal does not wait.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import NamedTuple
+
+import msgspec
+import uvicorn
+from starlette.routing import Route, Router
+
+from adjudge.config import Arm, Settings
+from adjudge.errors import ConfigError
+from adjudge.gateway.api.chat import ChatApi
+from adjudge.gateway.api.judge import JudgeApi
+from adjudge.gateway.api.plain import PlainApi
+from adjudge.gateway.api.rewards import RewardsApi
+from adjudge.gateway.asgi import Answer, Call, Endpoint, Handler, Limits, plain
+from adjudge.gateway.desk import Desk, Judged, all_guided, definitions
+from adjudge.gateway.front import LOOPBACK, Front
+from adjudge.gateway.keys.ring import KeyRing
+from adjudge.gateway.ledger.ledger import Ledger
+from adjudge.gateway.ledger.values import WHOLE, Caps, Totals
+from adjudge.gateway.openapi import document
+from adjudge.gateway.operations import Apis, operations
+from adjudge.gateway.problems import Problem
+from adjudge.gateway.room import Room
+from adjudge.gateway.routed import Routed, Routing
+from adjudge.gateway.shelf import Shelf
+from adjudge.gateway.telemetry import Log, Metrics
+from adjudge.gateway.upstreams import Upstreams
+from adjudge.gateway.wire import Guarded
+
+KEEP_ALIVE_S = 75
+FORCED_S = 1.0
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """How to serve. `store`: URL of the judgments, the ledger and the keys. `cap_usd`: hard cap on all that is ever
+    spent, None to leave what is set. `running`, `waiting`: judgments and completions under way and in line at most.
+    `deadline_s`: of each. `stop_s`: what is under way at the end gets so long. `reward_arm`: what scores where a
+    request for rewards names none. `fallback`: arms that chat completions fall back to."""
+
+    store: str
+    host: str = "127.0.0.1"
+    port: int = 8080
+    cap_usd: float | None = None
+    running: int = 256
+    waiting: int = 1024
+    deadline_s: float = 120.0
+    stop_s: float = 30.0
+    body_mb: float = 4.0
+    reward_arm: str | None = None
+    fallback: tuple[str, ...] = ()
+
+
+class Gateway(NamedTuple):
+    """An open gateway. `keyed`: whether it asks for keys; `remarks`: what its operator should know."""
+
+    app: Router
+    room: Room
+    keyed: bool
+    remarks: tuple[str, ...]
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, serving: Serving, routing: Routing | None = None, log: Log | None = None
+) -> AsyncIterator[Gateway]:
+    """A gateway, open for the block. Raises ConfigError, StoreError, and what opening a server's backend raises."""
+    log = log or Log()
+    _check(settings, serving)
+    if routing is not None:
+        settings = msgspec.structs.replace(settings, arms=settings.arms | {routing.arm.name: routing.arm})
+    async with AsyncExitStack() as stack:
+        ledger = Ledger(serving.store)
+        await ledger.open()
+        stack.push_async_callback(ledger.close)
+        if serving.cap_usd is not None:
+            await ledger.set_caps(WHOLE, Caps(total_usd=serving.cap_usd))
+        ring = KeyRing(serving.store)
+        await ring.open()
+        stack.push_async_callback(ring.close)
+        keyed = await ring.has_keys()
+        if not keyed and not _is_loopback(serving.host):
+            raise ConfigError(
+                f"there are no keys, so that {serving.host} would be open to whoever reaches it; "
+                "make one with `adjudge keys add`, or serve on 127.0.0.1"
+            )
+        shelf = Shelf(serving.store, settings.evaluator, definitions(settings))
+        stack.push_async_callback(shelf.close)
+        await shelf.open()
+        upstreams = Upstreams(settings, _asking(settings))
+        stack.push_async_callback(upstreams.close)
+        before = Totals() if routing is None else await ledger.totals(routing.account)
+        routed = None if routing is None else Routed(routing, settings, all_guided(settings), before)
+        room = Room(serving.running, serving.waiting)
+        stack.push_async_callback(room.close, serving.stop_s)
+        desk = Desk(settings, upstreams, shelf, ledger, room, serving.deadline_s, routed)
+        metrics = Metrics()
+        front = Front(ring if keyed else None, metrics, log)
+        room.on_fault = front.noted
+        desk.on_judged = lambda judged, seconds: _entered(metrics, judged, seconds)
+        _gauges(metrics, room, upstreams, routed)
+        judging = JudgeApi(desk, metrics, routed)
+        apis = Apis(
+            judging,
+            ChatApi(desk, upstreams, metrics, routed, serving.fallback),
+            RewardsApi(judging, routed, serving.reward_arm),
+            PlainApi(settings, shelf, metrics, routed, lambda: "going down" if room.closing else shelf.fault),
+        )
+        app = _routes(apis, front, Limits(body_bytes=int(serving.body_mb * 1e6)), settings, routed)
+        yield Gateway(app, room, keyed, tuple(_remarks(settings, serving, keyed)))
+
+
+async def serve(
+    settings: Settings,
+    serving: Serving,
+    routing: Routing | None = None,
+    *,
+    started: Callable[[str, Gateway], None],
+) -> None:
+    """Serve until a signal says to stop. `started` is told the address once requests are taken.
+
+    Raises what `opened` raises, and ConfigError where the address cannot be had.
+    """
+    log = Log()
+    with _bound(serving.host, serving.port) as listener, _logged(log):
+        async with opened(settings, serving, routing, log) as gateway:
+            config = uvicorn.Config(
+                gateway.app,
+                http=Guarded,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=int(serving.stop_s) + 1,
+                backlog=2048,
+            )
+            server = _Server(config)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, server.stop, gateway)
+            host, port = listener.getsockname()[:2]
+            started(f"http://{f'[{host}]' if ':' in host else host}:{port}", gateway)
+            try:
+                await server.serve(sockets=[listener])
+            finally:
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    loop.remove_signal_handler(number)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with signals left to us: it would send them on before anything of ours is closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self, gateway: Gateway) -> None:
+        if self.should_exit:
+            self.force_exit = True
+        gateway.room.closing = True
+        self.should_exit = True
+
+
+def _routes(apis: Apis, front: Front, limits: Limits, settings: Settings, routed: Routed | None) -> Router:
+    found = operations(apis)
+    judges = [arm.name for arm in settings.arms.values() if arm.protocol not in ("rubric", "route")]
+    told = plain(document(found, judges, routed is not None))
+
+    async def openapi(call: Call) -> Answer:  # noqa: ARG001 -- the same for all
+        return told
+
+    by_path: dict[str, dict[str, tuple[str | None, Handler]]] = {}
+    for operation in found:
+        by_path.setdefault(operation.path, {})[operation.method] = (operation.scope, operation.handler)
+    by_path["/openapi.json"] = {"GET": (None, openapi)}
+    routes = [Route(path, Endpoint(path, handlers, front, limits)) for path, handlers in by_path.items()]
+    return Router(routes, redirect_slashes=False, default=Endpoint("other", _Nothing(), front, limits))
+
+
+class _Nothing(dict[str, tuple[str | None, Handler]]):
+    """Paths that there are none of, whatever the method."""
+
+    def __contains__(self, method: object) -> bool:
+        return True
+
+    def __getitem__(self, method: str) -> tuple[str | None, Handler]:
+        return None, self._no
+
+    @staticmethod
+    async def _no(call: Call) -> Answer:  # noqa: ARG004
+        raise Problem(404, "not_found", "there is no such path; see /openapi.json")
+
+
+def _check(settings: Settings, serving: Serving) -> None:
+    unpriced = [arm.name for arm in settings.arms.values() if arm.price is None]
+    if serving.cap_usd is not None and unpriced:
+        raise ConfigError(f"a cap needs prices: give arms.{unpriced[0]} a price, or leave --cap-usd out")
+    settings.choose([name for name in (serving.reward_arm, *serving.fallback) if name])
+
+
+def _remarks(settings: Settings, serving: Serving, keyed: bool) -> Iterator[str]:
+    if not keyed:
+        yield "no keys: whoever is on this machine may ask; make keys with `adjudge keys add` and start again"
+    unpriced = [arm.name for arm in settings.arms.values() if arm.price is None]
+    if unpriced:
+        yield f"no price for {', '.join(unpriced)}: caps do not count what they cost"
+    if not serving.store.startswith("postgres"):
+        yield "the store is SQLite: one gateway at a time; for more of them give a postgresql:// URL"
+
+
+def _asking(settings: Settings) -> list[Arm]:
+    return [arm for arm in settings.arms.values() if arm.protocol != "route"]
+
+
+def _entered(metrics: Metrics, judged: Judged, seconds: float) -> None:
+    metrics.bought(judged.arm, judged.judgment, seconds)
+
+
+def _gauges(metrics: Metrics, room: Room, upstreams: Upstreams, routed: Routed | None) -> None:
+    metrics.gauge("running", "Judgments and completions under way", lambda: room.running)
+    metrics.gauge("waiting", "Judgments and completions in line", lambda: max(room.inside - room.running, 0))
+    metrics.gauge("servers_down", "Model servers that are not asked now", lambda: len(upstreams.down()))
+    if routed is not None:
+        metrics.gauge(
+            "budget_rel", "Budget per judgment, in mean costs of the first arm", lambda: routed.routing.budget
+        )
+        metrics.gauge("mean_cost_rel", "Mean cost per judgment, in the same", lambda: routed.spent_mean or 0.0)
+        metrics.gauge("multiplier", "Reward that one more unit of cost must buy now", routed.multiplier)
+
+
+def _is_loopback(host: str) -> bool:
+    return host in LOOPBACK or host == "::1" or host.startswith("127.")
+
+
+@contextmanager
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens there. Raises ConfigError."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"cannot listen on {host}:{port}: {error}; choose another --port or --host") from None
+    with listener:
+        listener.setblocking(False)
+        yield listener
+
+
+@contextmanager
+def _logged(log: Log) -> Iterator[None]:
+    """What libraries warn of, as lines of the same log."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            fault = type(record.exc_info[1]).__name__ if record.exc_info and record.exc_info[1] else None
+            log.line(event="warning", source=record.name, fault=fault, says=record.getMessage()[:200])
+
+    handler = Lines(logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)

@@ -1,0 +1,82 @@
+"""uvicorn's connections, with bounds where it has none: how long a request's head may be, and how long it may take.
+
+Also httptools joins the pieces of a header without end; so the bytes of a head are counted before they reach it.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES = 32 << 10
+HEADERS = 100
+HEAD_S = 10.0
+_WORDS = {408: b"the head of a request did not come in time", 431: b"the head of a request is too large"}
+_REASONS = {408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+
+
+class Guarded(HttpToolsProtocol):
+    """One connection. `_head_bytes` is None while no head is being read."""
+
+    _head_bytes: int | None = 0
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes is not None and self._head_bytes > HEAD_BYTES:
+            self._turn_away(431)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._timer is None:
+            self._await_head()
+
+    def on_headers_complete(self) -> None:
+        self._head_came()
+        if len(self.headers) > HEADERS or sum(len(n) + len(v) for n, v in self.headers) > HEAD_BYTES:
+            self._turn_away(431)
+            return
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self.transport.is_closing():
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self.transport.is_closing():
+            super().on_message_complete()
+
+    def _await_head(self) -> None:
+        self._head_bytes = 0
+        self._timer = self.loop.call_later(HEAD_S, self._turn_away, 408)
+
+    def _head_came(self) -> None:
+        self._head_bytes = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _turn_away(self, status: int) -> None:
+        """Say why and hang up; nothing, where nothing was asked."""
+        asked = self._head_bytes != 0
+        self._head_came()
+        transport: Any = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if asked:
+            body = (
+                b'{"error":{"message":"%s","type":"invalid_request_error","code":"head","param":null}}' % _WORDS[status]
+            )
+            head = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\n" % (status, _REASONS[status])
+            transport.write(head + b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        transport.close()
