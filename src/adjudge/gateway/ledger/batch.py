@@ -107,8 +107,10 @@ def decide(
             told.append(Granted(hour_s, capped))
         else:
             told.append(refusal((state[name] for name in capped), ask.worst, now_s, presumed))
-    kept = {}
+    kept, refused = {}, _refused(batch.asks, told)
     for name, wanted in batch.wanted.items():
+        if name in refused:
+            continue
         left = room(state[name]) if name in state else None
         take = min(wanted, left // SHARE) if left is not None else 0
         if take > 0:
@@ -116,3 +118,9 @@ def decide(
             kept[name] = take
     rooms = {name: left for name, account in state.items() if (left := room(account)) is not None}
     return state, Answer(told, hour_s, kept, changes, rooms)
+
+
+def _refused(asks: Sequence[Ask], told: Sequence[Granted | CapReached]) -> set[str]:
+    """Accounts for which some asked and nobody was let in: there is no use in keeping anything of them at hand."""
+    let_in = {name for one in told if isinstance(one, Granted) for name in one.held}
+    return {name for ask in asks for name in ask.accounts} - let_in

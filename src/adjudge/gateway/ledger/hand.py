@@ -81,6 +81,16 @@ class Hand:
             return 0
         return target - hold.at_hand
 
+    def open(self, at: At) -> int:
+        """What is promised."""
+        hold = self._holds.get(at)
+        return 0 if hold is None else hold.open
+
+    def has(self, names: Iterable[str], hour_s: int) -> bool:
+        """Whether anything is at hand."""
+        holds = (self._holds.get((name, hour_s)) for name in names)
+        return any(hold is not None and hold.at_hand > 0 for hold in holds)
+
     def give(self, at: At, amount: int | None = None) -> int:
         """Keep so much less at hand, by default nothing; how much that is."""
         hold = self._holds.get(at)

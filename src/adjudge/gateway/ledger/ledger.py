@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from adjudge.errors import CapReached, StoreError
 from adjudge.gateway.ledger import sql
-from adjudge.gateway.ledger.batch import Answer, Ask
+from adjudge.gateway.ledger.batch import Answer, Ask, Granted
 from adjudge.gateway.ledger.booking import book
 from adjudge.gateway.ledger.hand import Hand
 from adjudge.gateway.ledger.queues import Asked, Queues, Settling, Taken
@@ -32,8 +32,9 @@ from adjudge.store.engine import Database
 BEAT_S = 5.0
 KNOWN_S = 5.0
 """How long an account is taken to have no caps, once it was seen to have none."""
-GAP_S = 0.002
-"""Batches that nobody waits for to make a call begin at least so long after each other: fewer, larger ones."""
+REST, LONGEST_REST_S = 3.0, 0.1
+"""How many times as long as the last batch took what is settled may gather: fewer, larger batches. Nobody who asks to
+make a call waits for that."""
 LAST_TRIES_S = 10.0
 _RETRY_S = (0.05, 2.0)
 
@@ -68,7 +69,11 @@ class Ledger:
             migrate.ready(self._database, create=True)
             return self._database.write(sql.begin)
 
-        self._run_id, now_ns = await self._off(begin)
+        try:
+            self._run_id, now_ns = await self._off(begin)
+        except BaseException:
+            await self.close()
+            raise
         self._ahead_ns = now_ns - time.monotonic_ns()
         self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._beat())]
 
@@ -77,8 +82,9 @@ class Ledger:
 
         With a database that cannot be reached it gives up after 10 seconds; `settle` then raises StoreError.
         """
-        if not self._tasks:
-            self._thread.shutdown()
+        if not self._tasks:  # it was never open, or is closed
+            self._thread.shutdown(wait=False)
+            self._database.close()
             return
         pump, beat = self._tasks
         beat.cancel()
@@ -88,7 +94,8 @@ class Ledger:
         self._queues.wake()
         with suppress(asyncio.CancelledError):
             await beat
-        await pump
+        with suppress(StoreError):
+            await pump
         with suppress(StoreError):
             await self._off(lambda: self._database.write(lambda c: claims.end(c, self._run_id, void=False)))
         self._tasks = []
@@ -106,12 +113,15 @@ class Ledger:
         """The right to spend `worst_usd` for all of these accounts (the key's, and WHOLE), or for none.
 
         Raises CapReached. It waits for the database only where what is at hand does not do; where no account has a
-        cap, nothing is written. Settle or release it, whatever becomes of the call.
+        cap, nothing is written. A call that costs nothing is always let in. Settle or release it, whatever becomes of
+        the call.
         """
         self._running()
         names, worst = tuple(dict.fromkeys(accounts)), nano_up(worst_usd)
         assert worst >= 0, worst_usd
         hour_s = int(self._now_s()) // HOUR_S * HOUR_S
+        if worst == 0:
+            return self._reservation(names, (), 0, hour_s)
         if self._all_known(names):
             capped = tuple(name for name in names if name in self._capped)
             if self._hand.let_in(capped, hour_s, worst):
@@ -129,17 +139,21 @@ class Ledger:
         """Book what the call cost, which is durable when this returns. The second time it does nothing.
 
         More than was reserved is booked in full, and counted as an overrun. Once called it is done, even where the
-        caller is cancelled: answer your client first if you like, the reservation stands until then.
+        caller is cancelled.
         """
+        self.settle_soon(reservation, spent)
+        future = self._open.get(reservation.number)
+        if future is not None:
+            await asyncio.shield(future)
+
+    def settle_soon(self, reservation: Reservation, spent: Spent) -> None:
+        """As `settle`, without waiting, so that a client gets its answer first: should the process be killed before it
+        is booked, the call is presumed spent at its worst case. `close` waits for it."""
         self._running()
-        if reservation.number not in self._open:
-            return
-        future = self._open[reservation.number]
-        if future is None:
-            future = asyncio.get_running_loop().create_future()
+        if self._open.get(reservation.number, reservation) is None:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._open[reservation.number] = future
             self._queues.settle(Settling(reservation, spent, future))
-        await asyncio.shield(future)
 
     async def release(self, reservation: Reservation) -> None:
         """Nothing was bought. After `settle` it does nothing."""
@@ -174,7 +188,7 @@ class Ledger:
 
     async def _pump(self) -> None:
         try:
-            while await self._queues.some(GAP_S, closing=lambda: self._closing_at is not None):
+            while await self._queues.some(closing=lambda: self._closing_at is not None):
                 taken = self._queues.take(self._hand, int(self._now_s()) // HOUR_S * HOUR_S)
                 answer = None
                 try:
@@ -192,6 +206,7 @@ class Ledger:
         self._batch += 1
         number, now_s = self._batch, self._now_s()
         answers: list[Answer] = []
+        began = time.monotonic()
 
         def work(connection: sa.Connection) -> Answer:
             answers[:] = [book(connection, self._run_id, number, taken.batch, now_s)]
@@ -204,6 +219,8 @@ class Ledger:
             booked = await self._was_booked(number, error)
             return answers[0] if booked else None
         self._failures = 0
+        if len(taken.settling) > 1:  # with one at a time there is nothing to gain
+            self._queues.rest(min(REST * (time.monotonic() - began), LONGEST_REST_S))
         return answer
 
     async def _was_booked(self, number: int, error: StoreError) -> bool:
@@ -213,8 +230,10 @@ class Ledger:
             if self._closing_at is not None and time.monotonic() - self._closing_at > LAST_TRIES_S:
                 raise error
             await asyncio.sleep(min(_RETRY_S[0] * 2 ** min(self._failures, 10), _RETRY_S[1]))
-            with suppress(StoreError):
+            try:
                 return await self._read(lambda c: sql.last_batch(c, self._run_id)) == number
+            except StoreError as still:
+                self._queues.refuse(still)
 
     def _deliver(self, taken: Taken, answer: Answer) -> None:
         for reservation, _, future in taken.settling:
@@ -222,17 +241,8 @@ class Ledger:
             del self._open[reservation.number]
             if not future.done():
                 future.set_result(None)
-        for (ask, asking), told in zip(taken.asked, answer.told, strict=True):
-            if isinstance(told, CapReached):
-                if not asking.done():
-                    asking.set_exception(told)
-                continue
-            self._hand.promise(told.held, told.hour_s, ask.worst)
-            reservation = self._reservation(ask.accounts, told.held, ask.worst, told.hour_s)
-            if asking.done():
-                self._take_back(reservation)
-            else:
-                asking.set_result(reservation)
+        for asked, told in zip(taken.asked, answer.told, strict=True):
+            self._tell(asked, told, answer.hour_s)
         self._hand.keep(answer.kept, answer.hour_s)
         self._hand.saw_left(answer.left)
         until = time.monotonic() + KNOWN_S
@@ -243,6 +253,21 @@ class Ledger:
             else:
                 self._capped.discard(name)
                 self._uncapped_until[name] = until
+
+    def _tell(self, asked: Asked, told: Granted | CapReached, hour_s: int) -> None:
+        ask, future, again = asked
+        if isinstance(told, CapReached):
+            if not again and self._hand.has(ask.accounts, hour_s):
+                self._queues.ask(Asked(ask, future, again=True))
+            elif not future.done():
+                future.set_exception(told)
+            return
+        self._hand.promise(told.held, told.hour_s, ask.worst)
+        reservation = self._reservation(ask.accounts, told.held, ask.worst, told.hour_s)
+        if future.done():
+            self._take_back(reservation)
+        else:
+            future.set_result(reservation)
 
     # -- the rest
 
@@ -276,7 +301,7 @@ class Ledger:
         return (time.monotonic_ns() + self._ahead_ns) / 10**9
 
     def _running(self) -> None:
-        if not self._tasks or self._closing_at is not None:
+        if not self._tasks or self._closing_at is not None or self._tasks[0].done():
             raise StoreError(f"store {self._database.shown}: the ledger is closed; open it first")
 
     async def _read(self, work: Callable[[sa.Connection], T]) -> T:

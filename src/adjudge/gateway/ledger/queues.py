@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from adjudge.errors import StoreError
@@ -12,8 +13,11 @@ from adjudge.gateway.ledger.values import NANO, Reservation, Spent
 
 
 class Asked(NamedTuple):
+    """`again`: it was refused, though something was at hand; that is now given back first."""
+
     ask: Ask
     future: asyncio.Future[Reservation]
+    again: bool = False
 
 
 class Settling(NamedTuple):
@@ -30,7 +34,7 @@ class Taken(NamedTuple):
 
     def refuse(self, error: StoreError) -> None:
         """Tell those who asked that the database failed."""
-        for _, future in self.asked:
+        for _, future, _ in self.asked:
             if not future.done():
                 future.set_exception(error)
 
@@ -41,11 +45,13 @@ class Queues:
         self._settling: list[Settling] = []
         self._freed: dict[At, int] = {}
         self._some = asyncio.Event()
-        self._last = 0.0
+        self._urgent = asyncio.Event()
+        self._rest_until = 0.0
 
     def ask(self, asked: Asked) -> None:
         self._asked.append(asked)
         self._some.set()
+        self._urgent.set()
 
     def settle(self, settling: Settling) -> None:
         self._settling.append(settling)
@@ -57,18 +63,20 @@ class Queues:
 
     def wake(self) -> None:
         self._some.set()
+        self._urgent.set()
 
-    async def some(self, gap_s: float, closing: Callable[[], bool]) -> bool:
-        """Wait until there is something; False when there is nothing and nothing more will come.
+    def rest(self, seconds: float) -> None:
+        """Let what nobody waits for to make a call come together for so long."""
+        self._rest_until = time.monotonic() + seconds
 
-        Where nobody asks, it waits until `gap_s` after the last time, so that more comes together.
-        """
+    async def some(self, closing: Callable[[], bool]) -> bool:
+        """Wait until there is something; False when there is nothing and nothing more will come."""
         if not closing():
             await self._some.wait()
-        early_s = self._last + gap_s - time.monotonic()
+        early_s = self._rest_until - time.monotonic()
         if early_s > 0 and not self._asked and not closing():
-            await asyncio.sleep(early_s)
-        self._last = time.monotonic()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._urgent.wait(), early_s)
         return bool(self._asked or self._settling or self._freed) or not closing()
 
     def take(self, hand: Hand, hour_s: int) -> Taken:
@@ -77,13 +85,14 @@ class Queues:
         settling, self._settling = self._settling, []
         freed, self._freed = self._freed, {}
         self._some.clear()
+        self._urgent.clear()
         bookings, settled = _sums(settling)
-        wanted = {name: 0 for ask, _ in asked for name in ask.accounts}
-        for ask, _ in asked:
+        wanted = {name: hand.open((name, hour_s)) for ask, _, _ in asked for name in ask.accounts}
+        for ask, _, again in asked:
             for name in ask.accounts:
                 wanted[name] += ask.worst
-        for name in wanted:  # whoever asks is told no only where nothing is left at hand either
-            _add(freed, (name, hour_s), hand.give((name, hour_s)))
+                if again:
+                    _add(freed, (name, hour_s), hand.give((name, hour_s)))
         for name, of_hour in settled:
             if name in wanted:
                 continue
@@ -98,7 +107,7 @@ class Queues:
         both = dict(freed)
         for at, worst in settled.items():
             _add(both, at, worst)
-        return Taken(asked, settling, freed, Batch(bookings, both, [ask for ask, _ in asked], wanted))
+        return Taken(asked, settling, freed, Batch(bookings, both, [ask for ask, _, _ in asked], wanted))
 
     def put_back(self, taken: Taken) -> None:
         """A batch that was not booked: settle it with the next one."""
@@ -107,16 +116,21 @@ class Queues:
             _add(self._freed, at, amount)
         self._some.set()
 
-    def fail(self, error: StoreError) -> None:
-        """Nothing is booked any more."""
-        for _, future in self._asked:
+    def refuse(self, error: StoreError) -> None:
+        """The database does not answer: tell those who ask."""
+        asked, self._asked = self._asked, []
+        for _, future, _ in asked:
             if not future.done():
                 future.set_exception(error)
+
+    def fail(self, error: StoreError) -> None:
+        """Nothing is booked any more."""
+        self.refuse(error)
         for _, _, settled in self._settling:
             if not settled.done():
                 settled.set_exception(error)
                 settled.exception()  # seen, also where nobody waits for it
-        self._asked, self._settling = [], []
+        self._settling = []
 
 
 def _sums(settling: list[Settling]) -> tuple[dict[At, Booking], dict[At, int]]:

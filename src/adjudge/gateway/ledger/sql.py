@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -31,14 +32,19 @@ _ADD_HOLD = (
     "ON CONFLICT (run_id, account, hour_s) DO UPDATE SET "
     "held = ledger_holds.held + excluded.held, presumed = excluded.presumed"
 )
+_SET_BATCH = "ON CONFLICT (run_id) DO UPDATE SET batch = excluded.batch"
+_LOCKED = "SELECT {} FROM ledger_accounts WHERE account {}"
+_LOCKED_SQLITE = _LOCKED.format(", ".join(_ACCOUNT), "IN (SELECT value FROM json_each(?))")
+_LOCKED_POSTGRESQL = _LOCKED.format(", ".join(_ACCOUNT), "= ANY(%s) ORDER BY account FOR UPDATE")  # no deadlock
 
 
 def locked(connection: Connection, names: Collection[str]) -> dict[str, Account]:
     """The accounts with caps among these, which no other transaction changes before this one ends."""
-    found = sa.select(ledger_accounts).where(among(connection, ledger_accounts.c.account, names))
     if is_postgresql(connection):
-        found = found.order_by(ledger_accounts.c.account).with_for_update()  # one order: no deadlock
-    return {row.account: _account(row) for row in connection.execute(found)}
+        found = connection.exec_driver_sql(_LOCKED_POSTGRESQL, (list(names),))
+    else:
+        found = connection.exec_driver_sql(_LOCKED_SQLITE, (msgspec.json.encode(list(names)).decode(),))
+    return {row[0]: _account(row) for row in found}
 
 
 def put_accounts(connection: Connection, accounts: Collection[Account]) -> None:
@@ -76,8 +82,7 @@ def add_holds(connection: Connection, run_id: int, changes: Mapping[At, int]) ->
 
 
 def set_batch(connection: Connection, run_id: int, number: int) -> None:
-    at = ledger_batches.c.run_id == run_id
-    connection.execute(sa.update(ledger_batches).where(at).values(batch=number))
+    insert_rows(connection, ledger_batches, ("run_id", "batch"), [(run_id, number)], _SET_BATCH)
 
 
 def last_batch(connection: Connection, run_id: int) -> int:
