@@ -15,7 +15,7 @@ from adjudge.judging.collector import rare_collections
 from adjudge.judging.protocol import check_prompts
 
 if TYPE_CHECKING:
-    from adjudge.gateway.server import Gateway
+    from adjudge.gateway.server import Running
 
 
 @click.command("serve")
@@ -78,7 +78,8 @@ def command(
     elif budget is not None or embed_url or embed_model:
         raise ConfigError("--budget and --embed-... are for routers; name one with --router")
 
-    def started(address: str, gateway: "Gateway") -> None:
+    def started(running: "Running") -> None:
+        address, gateway, _ = running
         models = [f"adjudge/{name}" for name, arm in settings.arms.items() if arm.protocol != "rubric"]
         if as_json:
             found = {"address": address, "keys": gateway.keyed, "models": models, "remarks": gateway.remarks}

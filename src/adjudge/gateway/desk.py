@@ -12,7 +12,7 @@ import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,7 +24,6 @@ from adjudge.gateway.ledger.values import WHOLE
 from adjudge.gateway.problems import Problem
 from adjudge.gateway.purse import Purse
 from adjudge.gateway.room import Room
-from adjudge.gateway.routed import Routed
 from adjudge.gateway.shelf import Shelf
 from adjudge.gateway.upstreams import Upstreams
 from adjudge.judging.bounds import most
@@ -35,6 +34,9 @@ from adjudge.judging.run import guided, reachable
 from adjudge.store.lookup import Found
 from adjudge.store.store import Bought, Wanted
 from adjudge.types import Judgment, Outcome, Pair, Usage, digest
+
+if TYPE_CHECKING:
+    from adjudge.gateway.routed import Routed  # routing takes seconds to import
 
 PATIENCE = 0.6  # share of the time that is left which one arm gets while there are others to fall back to
 DOWN_RETRY_S = 5.0
@@ -72,7 +74,7 @@ class Desk:
         ledger: Ledger,
         room: Room,
         deadline_s: float,
-        routed: Routed | None,
+        routed: "Routed | None",
     ) -> None:
         self.settings, self.guided = settings, all_guided(settings)
         self.deadline_s = deadline_s
@@ -164,7 +166,7 @@ class Desk:
             raise purse.refused
         return Judged(key=key, arm=arm, judgment=judgment, units=units)
 
-    async def _put_aside(self, purse: Purse, pair: Pair, settings: Settings, arm: str, routed: Routed | None) -> None:
+    async def _put_aside(self, purse: Purse, pair: Pair, settings: Settings, arm: str, routed: "Routed | None") -> None:
         """Reserve the worst case of the judgment; a router's is that of all it may buy, or where the caps have no room
         for so much, of less. Raises CapReached."""
         if routed is None:

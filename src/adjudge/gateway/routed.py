@@ -9,13 +9,13 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
-import msgspec
 import numpy as np
 
 from adjudge.config import Arm, Settings
 from adjudge.errors import BudgetError
 from adjudge.gateway.ledger.values import Totals
 from adjudge.gateway.purse import current
+from adjudge.gateway.shapes import Foretold
 from adjudge.judging.judge import Judging
 from adjudge.routing import pacing
 from adjudge.routing.ambiguity import Array
@@ -42,17 +42,6 @@ class Routing(NamedTuple):
     def account(self) -> str:
         """The ledger's account of what was bought by this router at this budget."""
         return f"route:{self.arm.extra['router'][:16]}:{self.budget:g}"
-
-
-class Foretold(msgspec.Struct, frozen=True):
-    """Why so much was bought. Costs are in mean costs of the router's first arm, rewards the probability of being
-    right. `multiplier`: the reward that one more unit of cost must buy; `rung`: its place on the router's ladder."""
-
-    rung: int
-    multiplier: float
-    predicted_reward: float
-    predicted_gain: float
-    predicted_cost: float
 
 
 class Picked(NamedTuple):

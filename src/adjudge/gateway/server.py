@@ -12,7 +12,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import uvicorn
@@ -34,11 +34,13 @@ from adjudge.gateway.openapi import document
 from adjudge.gateway.operations import Apis, operations
 from adjudge.gateway.problems import Problem
 from adjudge.gateway.room import Room
-from adjudge.gateway.routed import Routed, Routing
 from adjudge.gateway.shelf import Shelf
 from adjudge.gateway.telemetry import Log, Metrics
 from adjudge.gateway.upstreams import Upstreams
 from adjudge.gateway.wire import Guarded
+
+if TYPE_CHECKING:
+    from adjudge.gateway.routed import Routed, Routing  # routing takes seconds to import
 
 KEEP_ALIVE_S = 75
 FORCED_S = 1.0
@@ -72,9 +74,17 @@ class Gateway(NamedTuple):
     remarks: tuple[str, ...]
 
 
+class Running(NamedTuple):
+    """A gateway that takes requests at `address`, until `stop` is called; a second call does not wait."""
+
+    address: str
+    gateway: Gateway
+    stop: Callable[[], None]
+
+
 @asynccontextmanager
 async def opened(
-    settings: Settings, serving: Serving, routing: Routing | None = None, log: Log | None = None
+    settings: Settings, serving: Serving, routing: "Routing | None" = None, log: Log | None = None
 ) -> AsyncIterator[Gateway]:
     """A gateway, open for the block. Raises ConfigError, StoreError, and what opening a server's backend raises."""
     log = log or Log()
@@ -102,7 +112,7 @@ async def opened(
         upstreams = Upstreams(settings, _asking(settings))
         stack.push_async_callback(upstreams.close)
         before = Totals() if routing is None else await ledger.totals(routing.account)
-        routed = None if routing is None else Routed(routing, settings, all_guided(settings), before)
+        routed = None if routing is None else _routed(routing, settings, before)
         room = Room(serving.running, serving.waiting)
         stack.push_async_callback(room.close, serving.stop_s)
         desk = Desk(settings, upstreams, shelf, ledger, room, serving.deadline_s, routed)
@@ -125,15 +135,16 @@ async def opened(
 async def serve(
     settings: Settings,
     serving: Serving,
-    routing: Routing | None = None,
+    routing: "Routing | None" = None,
     *,
-    started: Callable[[str, Gateway], None],
+    started: Callable[[Running], None],
+    log: Log | None = None,
 ) -> None:
-    """Serve until a signal says to stop. `started` is told the address once requests are taken.
+    """Serve until a signal says to stop. `started` is called once requests are taken.
 
     Raises what `opened` raises, and ConfigError where the address cannot be had.
     """
-    log = Log()
+    log = log or Log()
     with _bound(serving.host, serving.port) as listener, _logged(log):
         async with opened(settings, serving, routing, log) as gateway:
             config = uvicorn.Config(
@@ -151,10 +162,14 @@ async def serve(
             )
             server = _Server(config)
             loop = asyncio.get_running_loop()
+
+            def stop() -> None:
+                server.stop(gateway)
+
             for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, server.stop, gateway)
+                loop.add_signal_handler(number, stop)
             host, port = listener.getsockname()[:2]
-            started(f"http://{f'[{host}]' if ':' in host else host}:{port}", gateway)
+            started(Running(f"http://{f'[{host}]' if ':' in host else host}:{port}", gateway, stop))
             try:
                 await server.serve(sockets=[listener])
             finally:
@@ -176,7 +191,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _routes(apis: Apis, front: Front, limits: Limits, settings: Settings, routed: Routed | None) -> Router:
+def _routes(apis: Apis, front: Front, limits: Limits, settings: Settings, routed: "Routed | None") -> Router:
     found = operations(apis)
     judges = [arm.name for arm in settings.arms.values() if arm.protocol not in ("rubric", "route")]
     told = plain(document(found, judges, routed is not None))
@@ -206,6 +221,12 @@ class _Nothing(dict[str, tuple[str | None, Handler]]):
         raise Problem(404, "not_found", "there is no such path; see /openapi.json")
 
 
+def _routed(routing: "Routing", settings: Settings, before: Totals) -> "Routed":
+    from adjudge.gateway.routed import Routed
+
+    return Routed(routing, settings, all_guided(settings), before)
+
+
 def _check(settings: Settings, serving: Serving) -> None:
     unpriced = [arm.name for arm in settings.arms.values() if arm.price is None]
     if serving.cap_usd is not None and unpriced:
@@ -231,7 +252,7 @@ def _entered(metrics: Metrics, judged: Judged, seconds: float) -> None:
     metrics.bought(judged.arm, judged.judgment, seconds)
 
 
-def _gauges(metrics: Metrics, room: Room, upstreams: Upstreams, routed: Routed | None) -> None:
+def _gauges(metrics: Metrics, room: Room, upstreams: Upstreams, routed: "Routed | None") -> None:
     metrics.gauge("running", "Judgments and completions under way", lambda: room.running)
     metrics.gauge("waiting", "Judgments and completions in line", lambda: max(room.inside - room.running, 0))
     metrics.gauge("servers_down", "Model servers that are not asked now", lambda: len(upstreams.down()))

@@ -10,7 +10,6 @@ import msgspec
 from msgspec import Meta
 
 from adjudge.gateway.problems import Told
-from adjudge.gateway.routed import Foretold
 from adjudge.types import Outcome, Side
 
 MOST_ITEMS = 1000
@@ -81,6 +80,17 @@ class TriedTold(msgspec.Struct, frozen=True):
 
     arm: str
     error: str
+
+
+class Foretold(msgspec.Struct, frozen=True):
+    """Why so much was bought. Costs are in mean costs of the router's first arm, rewards the probability of being
+    right. `multiplier`: the reward that one more unit of cost must buy; `rung`: its place on the router's ladder."""
+
+    rung: int
+    multiplier: float
+    predicted_reward: float
+    predicted_gain: float
+    predicted_cost: float
 
 
 class Why(msgspec.Struct, frozen=True, kw_only=True):

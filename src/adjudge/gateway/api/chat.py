@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -20,7 +20,6 @@ from adjudge.gateway.ledger.values import WHOLE
 from adjudge.gateway.problems import Problem
 from adjudge.gateway.purse import Purse
 from adjudge.gateway.relay import Fields, Head
-from adjudge.gateway.routed import Picked, Routed
 from adjudge.gateway.telemetry import Metrics
 from adjudge.gateway.upstreams import Upstreams
 from adjudge.judging.asking import Asker
@@ -30,6 +29,9 @@ from adjudge.judging.budget import worst_usd
 from adjudge.judging.driver import cancelled
 from adjudge.judging.limits import Shut
 from adjudge.types import Ask, Pair, Reply, Usage, digest
+
+if TYPE_CHECKING:
+    from adjudge.gateway.routed import Picked, Routed  # routing takes seconds to import
 
 AUTO = MODEL_PREFIX + "auto"
 LONG_TEXT = 20_000  # characters, from which on its features are made in a thread
@@ -41,7 +43,7 @@ class _Plan(NamedTuple):
     """The arms to be asked in turn; `picked` where the router chose."""
 
     arms: tuple[str, ...]
-    picked: Picked | None = None
+    picked: "Picked | None" = None
 
 
 class _Sent(NamedTuple):
@@ -57,7 +59,7 @@ class ChatApi:
     """`fallback`: arms to be asked where one gives nothing, in turn."""
 
     def __init__(
-        self, desk: Desk, upstreams: Upstreams, metrics: Metrics, routed: Routed | None, fallback: Sequence[str] = ()
+        self, desk: Desk, upstreams: Upstreams, metrics: Metrics, routed: "Routed | None", fallback: Sequence[str] = ()
     ) -> None:
         self.desk, self.upstreams, self.metrics, self.routed = desk, upstreams, metrics, routed
         self._fallback = tuple(fallback)

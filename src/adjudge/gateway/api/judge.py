@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -11,10 +11,10 @@ from adjudge.errors import AdjudgeError
 from adjudge.gateway.asgi import EVENTS, JSON, NDJSON, Answer, Call, Streamed, plain
 from adjudge.gateway.desk import Desk, Judged
 from adjudge.gateway.problems import Problem, problem_of
-from adjudge.gateway.routed import Foretold, Routed
 from adjudge.gateway.shapes import (
     Batch,
     Done,
+    Foretold,
     Item,
     JudgeRequest,
     Piece,
@@ -28,6 +28,9 @@ from adjudge.gateway.shapes import (
 from adjudge.gateway.telemetry import Metrics
 from adjudge.judging.driver import cancelled
 from adjudge.types import Judgment, Pair, Usage, digest
+
+if TYPE_CHECKING:
+    from adjudge.gateway.routed import Routed  # routing takes seconds to import
 
 AUTO = "auto"
 ITEM_ID = "item_id"  # of a pair's meta: what the caller calls it
@@ -44,7 +47,7 @@ class _Failed(NamedTuple):
 class JudgeApi:
     """`routed`: who decides for "auto", None where there is no router."""
 
-    def __init__(self, desk: Desk, metrics: Metrics, routed: Routed | None) -> None:
+    def __init__(self, desk: Desk, metrics: Metrics, routed: "Routed | None") -> None:
         self.desk, self._metrics, self._routed = desk, metrics, routed
 
     async def post(self, call: Call) -> Answer | Streamed:
@@ -162,9 +165,6 @@ class JudgeApi:
         found = sums_of(told)
         call.notes |= {"judged": found["judged"], "failed": found["failed"], "cached": found["cached"]}
         call.notes["cost_usd"] = found["cost_usd"]
-        arms = sorted({one.arm for one in told if isinstance(one, Result)})
-        if len(arms) == 1:
-            call.notes["by"] = arms[0]
         return found
 
 

@@ -1,13 +1,13 @@
 """What is short to answer: the models there are, earlier judgments, feedback, metrics, health."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from adjudge.config import Settings
 from adjudge.gateway.asgi import Answer, Call, plain
 from adjudge.gateway.problems import Problem
-from adjudge.gateway.routed import Routed
 from adjudge.gateway.shapes import (
     CallTold,
     FeedbackRequest,
@@ -22,6 +22,9 @@ from adjudge.gateway.telemetry import Metrics
 from adjudge.store.lookup import Found
 from adjudge.types import reward
 
+if TYPE_CHECKING:
+    from adjudge.gateway.routed import Routed  # routing takes seconds to import
+
 MODEL_PREFIX = "adjudge/"
 ID_PREFIX = "jdg_"
 FEEDBACK = "feedback"
@@ -31,7 +34,7 @@ class PlainApi:
     """`unready`: why no requests should be sent here now, "" where they should."""
 
     def __init__(
-        self, settings: Settings, shelf: Shelf, metrics: Metrics, routed: Routed | None, unready: Callable[[], str]
+        self, settings: Settings, shelf: Shelf, metrics: Metrics, routed: "Routed | None", unready: Callable[[], str]
     ) -> None:
         self._shelf, self._metrics, self._unready = shelf, metrics, unready
         self._models = plain(ModelList(tuple(models(settings, routed))))
@@ -82,7 +85,7 @@ class PlainApi:
         return found
 
 
-def models(settings: Settings, routed: Routed | None) -> list[ModelCard]:
+def models(settings: Settings, routed: "Routed | None") -> list[ModelCard]:
     """Every arm that judges, and the router as `auto`."""
     found = []
     if routed is not None:

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs
 
 import msgspec
@@ -20,13 +20,15 @@ from adjudge.gateway.api.judge import AUTO, JudgeApi, bill
 from adjudge.gateway.asgi import Answer, Call, plain
 from adjudge.gateway.desk import Judged
 from adjudge.gateway.problems import Problem, problem_of
-from adjudge.gateway.routed import Routed
 from adjudge.gateway.shapes import RewardItem, RewardsRequest, RewardsTold, TrainerRequest, TrainerRewards
 from adjudge.judging.queries import response_of
 from adjudge.judging.run import reachable
 from adjudge.judging.stand_in import StandIn
 from adjudge.judging.win_rates import win_rates
 from adjudge.types import Outcome, Pair, digest
+
+if TYPE_CHECKING:
+    from adjudge.gateway.routed import Routed  # routing takes seconds to import
 
 TOP = 9  # scores are 0 to TOP, as in arXiv 2603.12246
 ALONE = "alone"
@@ -59,7 +61,7 @@ class _Sums:
 class RewardsApi:
     """`arm`: what scores where a request names none."""
 
-    def __init__(self, judging: JudgeApi, routed: Routed | None, arm: str | None) -> None:
+    def __init__(self, judging: JudgeApi, routed: "Routed | None", arm: str | None) -> None:
         self._judging, self._routed, self._arm = judging, routed, arm
         self._stand_ins: dict[str, StandIn] = {}
 
