@@ -179,30 +179,44 @@ def asked_of(gold_arm, *some):
         gold_arm.close()
 
 
-def made(folder, url, path, price=PRICE, effort="high"):
-    loaded = preset.load(written(folder, url, price))
-    return gold.gold_of(loaded, path, effort=effort)
+def made(folder, url, stage="one", price=PRICE):
+    """Gold of a stage."""
+    (folder / stage).mkdir(exist_ok=True)
+    return gold.gold_of(preset.load(written(folder, url, price)), folder / stage)
+
+
+def billed(folder, stage="one"):
+    return gold.bill(preset.load(str(folder / "study.toml")), folder / stage)
 
 
 def test_a_stage_that_was_killed_asks_for_the_rest_alone(tmp_path):
     others = [Asked(str(k), "Say please.", f"Please look {k}.") for k in range(4)]
     with scripted.process(scripted.Script(says=SAYS)) as server:
-        first = asked_of(made(tmp_path, server.url, tmp_path), *others[:2])
-        with open(tmp_path / gold.GOLD, "ab") as file:
+        first = asked_of(made(tmp_path, server.url), *others[:2])
+        with open(tmp_path / "one" / gold.GOLD, "ab") as file:
             file.write(b'{"key": "half a li')
-        again = asked_of(made(tmp_path, server.url, tmp_path), *others)
+        again = asked_of(made(tmp_path, server.url), *others)
         assert server.count().calls == 4
     assert [score.value for score in again[:2]] == [score.value for score in first]
     assert [score.cached for score in again] == [True, True, False, False]
-    assert gold.bill(preset.load(str(tmp_path / "study.toml")), tmp_path)["gold_requests"] == 4
+    assert billed(tmp_path)["gold_requests"] == 4
+
+
+def test_what_another_stage_of_its_kind_has_bought_is_not_bought_again(tmp_path):
+    with scripted.process(scripted.Script(says=SAYS)) as server:
+        (first,) = asked_of(made(tmp_path, server.url, "one"), ONE)
+        (again,) = asked_of(made(tmp_path, server.url, "two"), ONE)
+        assert server.count().calls == 1
+    assert (again.value, again.cached) == (first.value, True)
+    assert (billed(tmp_path, "one")["gold_bought"], billed(tmp_path, "two")["gold_bought"]) == (1, 0)
 
 
 def test_a_failure_is_asked_again_and_an_unread_answer_is_not(tmp_path):
     with scripted.process(scripted.Script(faults={"400": 1.0})) as server:
-        (failed,) = asked_of(made(tmp_path, server.url, tmp_path), ONE)
+        (failed,) = asked_of(made(tmp_path, server.url), ONE)
     with scripted.process(scripted.Script(says=("Hm.",))) as server:
-        (unread,) = asked_of(made(tmp_path, server.url, tmp_path), ONE)
-        (still,) = asked_of(made(tmp_path, server.url, tmp_path), ONE)
+        (unread,) = asked_of(made(tmp_path, server.url), ONE)
+        (still,) = asked_of(made(tmp_path, server.url), ONE)
         assert server.count().calls == 2, "the question, and its repair"
     assert [s.why for s in (failed, unread, still)] == ["failed", "unread", "unread"]
     assert "unknown field" in failed.text
@@ -210,8 +224,8 @@ def test_a_failure_is_asked_again_and_an_unread_answer_is_not(tmp_path):
 
 def test_an_arm_without_a_price_says_its_tokens_and_no_dollars(tmp_path):
     with scripted.process(scripted.Script(says=SAYS)) as server:
-        asked_of(made(tmp_path, server.url, tmp_path, price=""), ONE)
-    bill = gold.bill(preset.load(str(tmp_path / "study.toml")), tmp_path)
+        asked_of(made(tmp_path, server.url, price=""), ONE)
+    bill = billed(tmp_path)
     assert bill["gold_output_tokens"] > 0 and "gold_usd" not in bill
 
 
@@ -219,7 +233,7 @@ def test_gold_that_says_nothing_any_more_is_not_asked_for_ever(tmp_path):
     many = [Asked(str(k), "Say please.", f"Please look {k}.") for k in range(4 * gold.SILENT)]
     with scripted.process(scripted.Script(says=("Hm.",))) as server:
         with pytest.raises(RewardError, match=r"gold, the arm gold, gave no verdict on any of the last 1\d\d .*unread"):
-            asked_of(made(tmp_path, server.url, tmp_path), *many)
+            asked_of(made(tmp_path, server.url), *many)
         assert server.count().calls < 2 * (gold.SILENT + 64 + 1), "each question and its repair; 64 were under way"
 
 
@@ -228,11 +242,12 @@ def test_each_effort_is_an_arm_and_its_trace_is_kept_where_the_score_is_the_same
     efforts = (text, text.replace(" }", ', efforts = { low = "hasty" } }'))
     with scripted.process(scripted.Script(says=SAYS, reasoning="reasoning_content")) as server:
         loaded = preset.load(written(tmp_path, server.url, efforts=efforts))
-        with gold.golds(loaded, tmp_path) as found:
+        (tmp_path / "labels").mkdir()
+        with gold.golds(loaded, tmp_path / "labels") as found:
             assert list(found) == ["low", "high"]
-            asyncio.run(labels.annotate(loaded.world, tmp_path, 0, found))
+            asyncio.run(labels.annotate(loaded.world, tmp_path / "labels", 0, found))
         assert server.count().calls == 2 * 32
-    traces = [set(label.traces) for label in labels.read_labels(tmp_path / labels.FILES[0])]
+    traces = [set(label.traces) for label in labels.read_labels(tmp_path / "labels" / labels.FILES[0])]
     assert {"high"} in traces and {"low", "high"} in traces
 
 

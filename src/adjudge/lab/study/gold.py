@@ -1,7 +1,8 @@
 """Gold of a study: the world's program, or the arm that its preset names, whose judgments are bought once.
 
 What an arm says is kept as it comes, a judgment a line, in `gold.jsonl` of the stage that asked: a stage that goes on
-after a kill asks for the rest alone, and what gold cost a stage is a sum over that file.
+after a kill asks for the rest alone, and what gold cost a stage is a sum over that file. What stages of the same kind
+have bought counts too: policies start from the same responses to held-out briefs.
 
 An arm rates as a judge of rewards does (reward/arm_judge.py). What it gives no verdict on is counted and left out;
 after SILENT of those in a row nothing more is bought.
@@ -18,7 +19,6 @@ import msgspec
 from adjudge import config
 from adjudge.config import Settings
 from adjudge.errors import ConfigError, DataError, RewardError
-from adjudge.files import lines
 from adjudge.lab.audit.rollouts import cut_half_line
 from adjudge.lab.preset import Preset
 from adjudge.lab.reward.arm_judge import ArmJudge
@@ -67,8 +67,8 @@ class Said(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ArmGold:
-    """An arm of arms.toml as gold. `path`: where its judgments are kept. For any thread and event loop; connections are
-    opened by the first question. Raises ConfigError for an arm that does not rate."""
+    """An arm of arms.toml as gold. `path`: where its judgments are kept, in a stage's folder. For any thread and event
+    loop; connections are opened by the first question. Raises ConfigError for an arm that does not rate."""
 
     def __init__(self, settings: Settings, arm: str, path: Path, told: Bought = lambda _count: None) -> None:
         judge = ArmJudge(settings, arm)
@@ -106,9 +106,11 @@ class _Book:
         self._silence: list[Score] = []
 
     def known(self) -> dict[str, Said]:
+        """By key; what failed is left out, to be asked again."""
         if self._known is None:
             cut_half_line(self._path)
-            self._known = {said.key: said for said in read_gold(self._path) if said.final}
+            paths = sorted(self._path.parent.parent.glob(f"*/{GOLD}"))
+            self._known = {said.key: said for path in paths for said in read_gold(path) if said.final}
         return self._known
 
     async def score(self, asked: Sequence[Asked]) -> list[Score]:
@@ -119,7 +121,7 @@ class _Book:
             self._keep(said)
             self._silence = [] if said.value is not None else [*self._silence, score]
             scores.append(said.score(again=False))
-        self._told(len(self.known()))
+        self._told(len(self._known or ()))
         return scores
 
     def _keep(self, said: Said) -> None:
@@ -189,11 +191,10 @@ def bill(preset: Preset, folder: Path) -> Figures:
 
 
 def read_gold(path: Path) -> Iterator[Said]:
-    """What is kept of gold's judgments. Raises DataError for what is none."""
-    if not path.exists() or not path.stat().st_size:
-        return
+    """What is kept of gold's judgments, the line aside that is being written. Raises DataError for what is none."""
+    content = path.read_bytes() if path.exists() else b""
     decoder = msgspec.json.Decoder(Said)
-    for number, line in lines(path):
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):
         try:
             yield decoder.decode(line)
         except msgspec.DecodeError as error:

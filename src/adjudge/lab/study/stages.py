@@ -65,7 +65,7 @@ def stages(preset: Preset, seed: int, root: Path) -> list[Stage]:
     for name in preset.ordered_judges():
         spec, key = preset.judges[name], preset.judge_key(name, seed)
         made = functools.partial(_judged, preset, name, seed, root)
-        needs = ("annotate", judged[spec.start] if spec.start else "base")
+        needs: tuple[str, ...] = ("annotate", judged[spec.start] if spec.start else "base")
         found.append(Stage(judged[name].split()[0], name, f"judges/{name}", key, made, needs))
         made = functools.partial(_agreed, preset, name, root)
         found.append(Stage("agreement", name, f"agreement/{name}", key, made, ("annotate", judged[name])))
