@@ -96,11 +96,15 @@ def assert_books_agree(url: str) -> None:
     database = Database(url)
     try:
         with database.read() as connection:
-            rows = connection.execute(sa.select(ledger_accounts)).mappings().all()
-            hours = connection.execute(sa.select(ledger_hours)).mappings().all()
-            holds = connection.execute(sa.select(ledger_holds)).mappings().all()
+            assert_books_agree_by(connection)
     finally:
         database.close()
+
+
+def assert_books_agree_by(connection: sa.Connection) -> None:
+    rows = connection.execute(sa.select(ledger_accounts)).mappings().all()
+    hours = connection.execute(sa.select(ledger_hours)).mappings().all()
+    holds = connection.execute(sa.select(ledger_holds)).mappings().all()
     assert all(hold["held"] >= 0 for hold in holds)
     for row in rows:
         for window in WINDOWS:

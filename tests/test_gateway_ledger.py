@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from adjudge.errors import CapReached, ConfigError, StoreError
 from adjudge.gateway.ledger import ledger as ledgers
 from adjudge.gateway.ledger.ledger import Ledger
+from adjudge.gateway.ledger.refusals import REMEMBERED_S
 from adjudge.gateway.ledger.values import HOUR_S, WHOLE, Caps, Spent, Totals
 from adjudge.store.engine import Database
 from adjudge.store.store import Store
@@ -138,6 +139,23 @@ def test_an_overrun_is_booked_in_full_and_counted(ledger_url):
     assert totals == Totals(usd=0.25, overrun_usd=0.15, overruns=1, judgments=1)
 
 
+def test_who_asks_again_and_again_of_a_reached_cap_does_not_go_to_the_database(ledger_url):
+    async def use(ledger: Ledger) -> None:
+        await ledger.set_caps("a", Caps(total_usd=0.1))
+        reservation = await ledger.reserve(["a"], 0.1)
+        statements: list[str] = []
+        first = await refused(ledger.reserve(["a"], 0.05))
+        sa.event.listen(ledger._database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+        for _ in range(100):
+            again = await refused(ledger.reserve(["a"], 0.06))
+            assert (again.window, again.retry_after_s) == (first.window, first.retry_after_s)
+        assert statements == []
+        await ledger.release(reservation)
+        await ledger.release(await ledger.reserve(["a"], 0.1))  # what is given back here is seen at once
+
+    with_ledger(ledger_url, use)
+
+
 def test_without_caps_reserving_writes_nothing_and_settling_does(ledger_url):
     async def use(ledger: Ledger) -> None:
         statements: list[str] = []
@@ -230,6 +248,7 @@ def test_a_process_that_was_taken_for_dead_settles_its_calls_all_the_same(ledger
             assert 0.9 <= (await other.totals("a")).presumed_usd <= 0.9 + 0.1 / 64
             await refused(other.reserve(["a"], 0.2))
             await cut_off.settle(reservation, Spent(0.1))
+            await asyncio.sleep(REMEMBERED_S)
             await other.release(await other.reserve(["a"], 0.8))
             return await other.totals("a")
 

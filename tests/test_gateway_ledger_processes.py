@@ -17,7 +17,7 @@ from .store_worker import started
 
 @pytest.mark.parametrize(
     ("processes", "cap_usd", "kind"),
-    [(2, 1.5, "tmp_path"), pytest.param(4, 4.0, "postgres", marks=pytest.mark.postgres)],
+    [(2, 0.6, "tmp_path"), pytest.param(4, 1.6, "postgres", marks=pytest.mark.postgres)],
     ids=["two on SQLite", "four on PostgreSQL"],
 )
 def test_processes_together_never_pass_the_cap_though_one_is_killed(processes, cap_usd, kind, request):

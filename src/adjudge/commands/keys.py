@@ -87,9 +87,7 @@ def add(
     **caps: float | None,
 ) -> None:  # fmt: skip
     """Make a key. It is shown this once: what is kept is its hash."""
-    expires_ns = None if expires is None else int(expires.replace(tzinfo=UTC).timestamp()) * 10**9
-    if expires_ns is not None and expires_ns <= time.time_ns():
-        raise click.UsageError(f"--expires {expires:%Y-%m-%d %H:%M} is over; give a time to come")
+    expires_ns = None if expires is None else _expiry_ns(expires)
     key_id, limits = new_id(), Caps(**caps)
     presented = new_presented(key_id)
     with _opened(store, create=True) as database:
@@ -185,6 +183,15 @@ def _opened(store: str, *, create: bool = False) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def _expiry_ns(expires: datetime) -> int:
+    ns = int(expires.replace(tzinfo=UTC).timestamp()) * 10**9
+    if ns <= time.time_ns():
+        raise click.UsageError(f"--expires {expires:%Y-%m-%d %H:%M} is over; give a time to come")
+    if ns >= 2**63:
+        raise click.UsageError(f"--expires {expires:%Y} is too far away; leave it out for a key that never expires")
+    return ns
 
 
 def _unknown(key_id: str, store: str) -> DataError:

@@ -25,6 +25,7 @@ from adjudge.gateway.ledger.batch import Answer, Ask, Granted
 from adjudge.gateway.ledger.booking import book
 from adjudge.gateway.ledger.hand import Hand
 from adjudge.gateway.ledger.queues import Asked, Queues, Settling, Taken
+from adjudge.gateway.ledger.refusals import Refusals
 from adjudge.gateway.ledger.values import HOUR_S, Caps, Reservation, Spent, Totals, Window, nano_up
 from adjudge.store import claims, migrate
 from adjudge.store.engine import Database
@@ -53,6 +54,7 @@ class Ledger:
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._queues = Queues()
         self._hand = Hand()
+        self._refusals = Refusals()
         self._open: dict[int, asyncio.Future[None] | None] = {}
         self._numbers = itertools.count(1)
         self._capped: set[str] = set()
@@ -126,6 +128,9 @@ class Ledger:
             capped = tuple(name for name in names if name in self._capped)
             if self._hand.let_in(capped, hour_s, worst):
                 return self._reservation(names, capped, worst, hour_s)
+        reached = self._refusals.of(names, worst)
+        if reached is not None:
+            raise reached
         future: asyncio.Future[Reservation] = asyncio.get_running_loop().create_future()
         self._queues.ask(Asked(Ask(names, worst), future))
         try:
@@ -179,6 +184,7 @@ class Ledger:
         await self._off(lambda: self._database.write(lambda c: sql.set_caps(c, account, caps)))
         self._uncapped_until.pop(account, None)
         self._capped.discard(account)
+        self._refusals.forget([account])
 
     async def caps(self) -> dict[str, Caps]:
         """Of every account that has any."""
@@ -237,6 +243,7 @@ class Ledger:
 
     def _deliver(self, taken: Taken, answer: Answer) -> None:
         for reservation, _, future in taken.settling:
+            self._refusals.forget(reservation.held)
             self._hand.settled(reservation.held, reservation.hour_s, reservation.worst_nano)
             del self._open[reservation.number]
             if not future.done():
@@ -259,8 +266,10 @@ class Ledger:
         if isinstance(told, CapReached):
             if not again and self._hand.has(ask.accounts, hour_s):
                 self._queues.ask(Asked(ask, future, again=True))
-            elif not future.done():
-                future.set_exception(told)
+            else:
+                self._refusals.saw(told, ask.worst)
+                if not future.done():
+                    future.set_exception(told)
             return
         self._hand.promise(told.held, told.hour_s, ask.worst)
         reservation = self._reservation(ask.accounts, told.held, ask.worst, told.hour_s)
@@ -291,6 +300,7 @@ class Ledger:
     def _take_back(self, reservation: Reservation) -> None:
         if self._open.get(reservation.number, reservation) is None:
             del self._open[reservation.number]
+            self._refusals.forget(reservation.held)
             self._hand.took_back(reservation.held, reservation.hour_s, reservation.worst_nano)
 
     def _all_known(self, names: Sequence[str]) -> bool:
