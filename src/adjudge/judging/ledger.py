@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from adjudge.store.store import Bought, Claim, Spend, Store, Wanted
-from adjudge.types import Pair
+from adjudge.types import Judgment, Pair
 
 WRITE_EVERY_S = 0.2
 WRITE_AT_ONCE = 256
@@ -35,6 +35,9 @@ class Ledger:
 
     async def claim(self, wanted: Sequence[Wanted]) -> list[Claim]:
         return await self._off(lambda: self._store.claim(self.run_id, wanted))
+
+    async def finished(self, wanted: Sequence[Wanted]) -> dict[str, Judgment]:
+        return await self._off(lambda: self._store.finished(wanted))
 
     async def relabel(self, pairs: Sequence[Pair]) -> None:
         await self._off(lambda: self._store.relabel(self.run_id, pairs))

@@ -1,7 +1,7 @@
 """Records out of the store, as a stream."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 from adjudge.store import rows
 from adjudge.store.schema import calls, entries, judgments, pairs, records
 from adjudge.store.statements import BATCH, among
+from adjudge.store.values import Wanted
 from adjudge.types import Judgment, Record
 
 
@@ -42,6 +43,16 @@ def judged(
     for record_id, arm, judgment_id, *row in found:
         by_record[record_id][arm] = rows.read_judgment(arm, row, asked.get(judgment_id, ()))
     return by_record
+
+
+def finished(connection: Connection, wanted: Sequence[Wanted]) -> dict[str, Judgment]:
+    """key -> the finished judgment, with its calls, of those that there are."""
+    names = {w.key: w.arm for w in wanted}
+    columns = [judgments.c[n] for n in rows.JUDGMENT_COLUMNS]
+    query = sa.select(judgments.c.final_key, judgments.c.judgment_id, *columns)
+    found = connection.execute(query.where(among(connection, judgments.c.final_key, names))).all()
+    asked = calls_of(connection, [row.judgment_id for row in found])
+    return {key: rows.read_judgment(names[key], row, asked.get(number, ())) for key, number, *row in found}
 
 
 def calls_of(connection: Connection, judgment_ids: list[int]) -> dict[int, list[rows.Columns]]:

@@ -20,7 +20,7 @@ from adjudge.store.keep import now_ns
 from adjudge.store.lookup import Found
 from adjudge.store.statements import among, batches, insert_rows
 from adjudge.store.values import Bought, Claim, RunInfo, Spend, Wanted
-from adjudge.types import Pair, Record
+from adjudge.types import Judgment, Pair, Record
 
 __all__ = ["Bought", "Claim", "RunInfo", "Spend", "Store", "Wanted"]
 
@@ -107,6 +107,11 @@ class Store(AbstractContextManager["Store"]):
         if bought:
             run, came_ns = self._run(run_id), self._next_places(len(bought))
             self._database.write(lambda c: writing.put(c, run, bought, came_ns))
+
+    def finished(self, wanted: Sequence[Wanted]) -> dict[str, Judgment]:
+        """key -> what was bought for it, by whichever run, with its calls; what is not done is left out."""
+        with self._database.read() as connection:
+            return reading.finished(connection, wanted)
 
     def release(self, run_id: int, keys: Sequence[str]) -> None:
         """Give back claims of what was not bought."""
