@@ -27,7 +27,7 @@ from adjudge.routing.saved import save
 from adjudge.routing.table import tabulate
 from adjudge.store.store import Store
 from adjudge.types import Judgment, Outcome, Pair, Record, Reply, TokenChance, Usage
-from tests import scripted
+from tests import scripted, store_worker
 from tests.judging import by_length, shown
 from tests.lab_arms import ARMS, PRICE, SERVERS, SETTINGS, Model, asked
 
@@ -297,6 +297,101 @@ def test_ratings_are_kept_without_a_gold_label(monkeypatch, tmp_path):
     found = {r.pair.id: (r.pair.gold, r.pair.rubric, r.judgments["rate"].scores) for r in store.records()}
     assert found == {"7/r0": (None, None, ((2.0,),)), "7/r9": (None, "R", ((3.0,),))}
     store.close()
+
+
+# -- several trainings on one store
+
+
+class Slow(Model):
+    """A model that takes its time."""
+
+    async def send(self, ask):
+        await asyncio.sleep(0.05)
+        return await super().send(ask)
+
+
+def judged_with(path, name, some, step=7, settings=None):
+    """The work of one training: (what came of its step, how many judgments earlier ones had left in flight)."""
+
+    async def work():
+        with Store.open(str(path)) as store:
+            reward = JudgeReward(ArmJudge(SETTINGS, name), settings, store=store)
+            try:
+                return await reward.judged(some, step), reward.interrupted
+            finally:
+                await reward.close()
+
+    return work()
+
+
+@pytest.mark.parametrize("name", ["rate", "compare"])
+def test_what_two_trainings_want_at_once_is_bought_once(monkeypatch, tmp_path, name):
+    model = Slow(by_length)
+    monkeypatch.setattr(arm_judge, "open_backend", lambda *_: model)
+    some = asked("aa", "a", "aaa", "aaaa", group="g")
+
+    async def both():
+        return await asyncio.gather(*(judged_with(tmp_path / "j.db", name, some) for _ in range(2)))
+
+    (one, _), (other, _) = asyncio.run(both())
+    assert one.rewards == other.rewards and None not in one.rewards
+    calls = {"rate": 4, "compare": 12}[name]
+    assert len(model.asks) == calls
+    with Store.open(str(tmp_path / "j.db")) as store:
+        assert store.spend().calls == calls
+        assert store.spend().output_tokens == one.figures.output_tokens + other.figures.output_tokens
+
+
+@pytest.mark.parametrize("name", ["rate", "compare"])
+@pytest.mark.parametrize("settings", [None, RewardSettings(cap_judgments=6, stop_after=0)])
+def test_a_training_that_goes_on_from_a_checkpoint_pays_nothing_for_what_it_paid_before(
+    monkeypatch, tmp_path, name, settings
+):
+    model = Model(by_length)
+    monkeypatch.setattr(arm_judge, "open_backend", lambda *_: model)
+    some = asked("aa", "a", "aaa", group="g")
+    first, _ = asyncio.run(judged_with(tmp_path / "j.db", name, some, settings=settings))
+    bought = len(model.asks)
+    again, _ = asyncio.run(judged_with(tmp_path / "j.db", name, some, settings=settings))
+    assert len(model.asks) == bought
+    assert again.rewards == first.rewards
+    assert (again.figures.cached, again.figures.judgments, again.figures.cost_usd) == (3, 0, 0)
+    asyncio.run(judged_with(tmp_path / "j.db", name, some, step=8))
+    assert len(model.asks) == 2 * bought, "another step's rollouts are others, whatever they say"
+
+
+def test_what_failed_in_one_training_is_bought_by_the_next(monkeypatch, tmp_path):
+    answers = iter([Rejected("HTTP 400: not now"), Reply(text="5", usage=Usage(1, 1))])
+    monkeypatch.setattr(arm_judge, "open_backend", lambda *_: Model(lambda _ask: next(answers)))
+    for value in (None, 5.0):
+        settings = RewardSettings(stop_after=0)
+        scored, _ = asyncio.run(judged_with(tmp_path / "j.db", "rate", asked("aa"), settings=settings))
+        assert scored.rewards == [value]
+
+
+def ask_for_ever(said, path):
+    """A training whose judge does not answer; says so when it is being asked."""
+
+    class Mute(Model):
+        async def send(self, ask):
+            self.asks.append(ask)
+            if len(self.asks) == 3:
+                said.send("asked")
+            await asyncio.sleep(600)
+
+    arm_judge.open_backend = lambda *_: Mute(by_length)
+    asyncio.run(judged_with(path, "rate", asked("aa", "a", "aaa")))
+
+
+def test_what_was_in_flight_when_a_training_was_killed_is_counted_and_bought_by_the_next(monkeypatch, tmp_path):
+    path = tmp_path / "j.db"
+    Store.open(str(path)).close()
+    with store_worker.started(ask_for_ever, path) as (_, said):
+        assert said.recv() == "asked"
+    monkeypatch.setattr(arm_judge, "open_backend", lambda *_: Model(by_length))
+    scored, interrupted = asyncio.run(judged_with(path, "rate", asked("aa", "a", "aaa")))
+    assert interrupted == 3
+    assert scored.rewards == [2.0, 1.0, 3.0]
 
 
 # -- routers

@@ -30,7 +30,7 @@ from adjudge.judging.limits import Gate, Shut
 from adjudge.judging.rubrics import Rubrics
 from adjudge.judging.run import guided, reachable
 from adjudge.judging.win_rates import win_rates
-from adjudge.lab.reward.metered import Detailed, Purchase, Unit, group_of
+from adjudge.lab.reward.metered import Detailed, Purchase, Unit, Wish, group_of
 from adjudge.lab.scoring import TOP, Asked, Score
 from adjudge.types import Call, Judgment, Outcome, Pair, Usage
 
@@ -88,26 +88,33 @@ class ArmJudge:
     def worst(self, asked: Sequence[Asked]) -> Spending:
         """The most that judging these can take, attempts aside that a server may have billed and lost."""
         total = Spending()
+        for pair, _, _ in self.wishes(asked):
+            settings = self._settings_for(pair)
+            bought = [most(pair, _once(settings.arms[name]), settings) for name in self._parts]
+            for part in bought or [most(pair, settings.arms[self.name], settings)]:
+                total = total.plus(part._replace(judgments=0))
+            total = total.plus(Spending(1))
+        return total
+
+    def wishes(self, asked: Sequence[Asked]) -> list[Wish]:
+        """The judgments that scoring these takes."""
+        pairs = [pair for group in self._groups(asked) for pair in self._asks([asked[i] for i in group]).values()]
+        return [Wish(pair, self._key(pair), self.name) for pair in pairs]
+
+    def settled(self, asked: Sequence[Asked], judgments: Sequence[Judgment]) -> list[Score]:
+        """One score each, in the order asked, by the judgments of the wishes, which stand in the first of them."""
+        left = iter(judgments)
+        found: dict[int, Score] = {}
         for group in self._groups(asked):
             some = [asked[i] for i in group]
-            for pair in [_instance(some)] if self._rates else _pairs(some).values():
-                settings = self._settings_for(pair)
-                bought = [most(pair, _once(settings.arms[name]), settings) for name in self._parts]
-                for part in bought or [most(pair, settings.arms[self.name], settings)]:
-                    total = total.plus(part._replace(judgments=0))
-                total = total.plus(Spending(1))
-        return total
+            said = {at: next(left) for at in self._asks(some)}
+            found |= zip(group, self._rated(some, said) if self._rates else self._compared(some, said), strict=True)
+        return [found[i] for i in range(len(asked))]
 
     async def score(self, asked: Sequence[Asked]) -> list[Score]:
         """One score each, in the order asked, with the judgments that were bought for it."""
         self._drivers = self._drivers or self._open()
-        groups = self._groups(asked)
-        score = self._rate if self._rates else self._compare
-        judged = await asyncio.gather(*(score([asked[i] for i in group]) for group in groups))
-        found = {
-            i: one for group, scores in zip(groups, judged, strict=True) for i, one in zip(group, scores, strict=True)
-        }
-        return [found[i] for i in range(len(asked))]
+        return self.settled(asked, await asyncio.gather(*(self._judge(wish.pair) for wish in self.wishes(asked))))
 
     async def close(self) -> None:
         """Give back the connections."""
@@ -124,10 +131,14 @@ class ArmJudge:
             found.setdefault(group_of(one), []).append(i)
         return list(found.values())
 
-    async def _rate(self, some: Sequence[Asked]) -> list[Detailed]:
+    def _asks(self, some: Sequence[Asked]) -> dict[tuple[int, int], Pair]:
+        """What is asked about responses that are judged together: their ratings, or each comparison by its places."""
+        return {(0, 0): _instance(some)} if self._rates else _pairs(some)
+
+    def _rated(self, some: Sequence[Asked], said: Mapping[tuple[int, int], Judgment]) -> list[Detailed]:
         """Ratings of responses to one prompt, asked for in one judgment; copies are rated once."""
         pair = _instance(some)
-        judgment = await self._judge(pair)
+        (judgment,) = said.values()
         scores: list[Detailed] = []
         low, high = self._scale
         for one in some:
@@ -143,11 +154,10 @@ class ArmJudge:
         bought = Purchase(kept, msgspec.structs.replace(judgment, p_a=None), self._key(pair))
         return [_billed(scores[0], [bought]), *scores[1:]]
 
-    async def _compare(self, some: Sequence[Asked]) -> list[Detailed]:
+    def _compared(self, some: Sequence[Asked], judgments: Mapping[tuple[int, int], Judgment]) -> list[Detailed]:
         """Win rates within a group; each comparison is billed to the response that it shows as the original a."""
         texts = list(dict.fromkeys(one.response for one in some))
         pairs = _pairs(some)
-        judgments = dict(zip(pairs, await asyncio.gather(*map(self._judge, pairs.values())), strict=True))
         copies = [sum(one.response == text for one in some) for text in texts]
         values = win_rates({at: judgment.outcome for at, judgment in judgments.items()}, copies)
         scores: list[Detailed] = []

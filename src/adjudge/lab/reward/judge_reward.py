@@ -27,11 +27,12 @@ from adjudge.lab.reward.journal import Journal
 from adjudge.lab.reward.metered import Closing, Metered, Portioned, by_group, group_of, spent, unbilled
 from adjudge.lab.reward.purse import Purse
 from adjudge.lab.scoring import Asked, Judge, Score
-from adjudge.store.store import Store
+from adjudge.store.store import Claim, Store
 from adjudge.types import digest
 
 STEPS_KEPT = 64  # of figures and purses
 CLOSING_S = 60.0
+ASK_AGAIN_S = 0.1  # for what another training is buying
 T = TypeVar("T")
 _FORGOTTEN = frozenset({"failed", OVER_BUDGET, LATE})  # what another try may change
 
@@ -65,8 +66,9 @@ class _Portion:
 class JudgeReward:
     """A judge as the reward of a training. For one event loop, that of its first call; `Beside` gives it its own.
 
-    `store`: every judgment that is bought is kept there, with its step and rollout; until `close` the store is this
-    object's alone. Raises ConfigError for a cap on what the judge cannot bound.
+    `store`: every judgment that is bought is kept there, with its step and rollout, and what it holds of an arm is not
+    bought again; until `close` the store is this object's alone. Raises ConfigError for a cap on what the judge cannot
+    bound.
     """
 
     def __init__(self, judge: Judge, settings: RewardSettings | None = None, *, store: Store | None = None) -> None:
@@ -126,6 +128,11 @@ class JudgeReward:
         await self._ready()
         until = asyncio.get_running_loop().time() + self.settings.deadline_s
         self._begin(asked, self._keys(asked), step, until)
+
+    @property
+    def interrupted(self) -> int:
+        """Judgments that were in flight when earlier runs of the store died; known once something was judged."""
+        return self._journal.interrupted if self._journal is not None else 0
 
     def figures(self, step: int) -> StepFigures:
         """Of all calls of one of the last steps, with the cost of what came late."""
@@ -226,14 +233,21 @@ class JudgeReward:
                 scores = await self._ask(portion)
                 if not unbilled(scores):
                     figures = spent(scores)
-                    took = Spending(worst.judgments, figures.output_tokens, figures.cost_usd)
+                    bought = worst.judgments if any(not s.cached and s.why != LATE for s in scores) else 0
+                    took = Spending(bought, figures.output_tokens, figures.cost_usd)
                 return portion.by_key(scores)
             finally:
                 purse.settle(worst, took)
 
     async def _ask(self, portion: _Portion) -> list[Score]:
-        """Have the judge score a portion, and enter it in books and cache."""
-        scores = await self.judge.score(portion.asked)
+        """Have the judge score a portion, unless the store holds it, and enter it in books and cache."""
+        bought = await self._is_to_buy(portion)
+        if bought is None:
+            return [Score(None, LATE)] * len(portion.asked)
+        if bought or self._journal is None:
+            scores = await self.judge.score(portion.asked)
+        else:
+            scores = [_again(score) for score in await self._journal.known(portion.step, portion.asked)]
         if len(scores) != len(portion.asked):
             raise RewardError(
                 f"judge {self.judge.name} gave {len(scores):,} scores for {len(portion.asked):,} responses"
@@ -245,7 +259,7 @@ class JudgeReward:
                     "a score is a finite number, or None where there is no verdict"
                 )
         self._add(portion.step, spent(scores))
-        if self._journal is not None:
+        if bought and self._journal is not None:
             self._journal.add(portion.step, portion.asked, scores)
         for key, score in portion.by_key(scores).items():
             if score.value is not None or score.why not in _FORGOTTEN:
@@ -253,6 +267,17 @@ class JudgeReward:
         while len(self._known) > self.settings.cache:
             self._known.popitem(last=False)
         return scores
+
+    async def _is_to_buy(self, portion: _Portion) -> bool | None:
+        """Whether nobody has bought a portion; None where another training was still at it when its time was over."""
+        if self._journal is None:
+            return True
+        clock = asyncio.get_running_loop().time
+        while (claim := await self._journal.claim(portion.step, portion.asked)) is Claim.BUSY:
+            if clock() > portion.until:
+                return None
+            await asyncio.sleep(ASK_AGAIN_S)
+        return claim is Claim.MINE
 
     def _ended(self, portion: _Portion, task: asyncio.Task[dict[str, Score]]) -> None:
         self._tasks.discard(task)

@@ -20,6 +20,14 @@ class Purchase(NamedTuple):
     arm_key: str
 
 
+class Wish(NamedTuple):
+    """A judgment that is to be bought, or is there already."""
+
+    pair: Pair
+    arm_key: str
+    arm: str
+
+
 class Detailed(Score, frozen=True):
     """A score with the judgments that were bought for it; one that several scores rest on stands in the first."""
 
@@ -50,6 +58,14 @@ class Metered(Protocol):
     @property
     def definitions(self) -> dict[str, tuple[str, str]]:
         """arm key -> (arm's name, its definition as JSON), as `Store.begin_run` takes them."""
+        ...
+
+    def wishes(self, asked: Sequence[Asked]) -> list[Wish]:
+        """The judgments that scoring these takes, in the order in which they are asked for."""
+        ...
+
+    def settled(self, asked: Sequence[Asked], judgments: Sequence[Judgment]) -> Sequence[Score]:
+        """One score each, by the judgments of its wishes, in their order."""
         ...
 
     def worst(self, asked: Sequence[Asked]) -> Spending:
