@@ -18,6 +18,22 @@ if TYPE_CHECKING:
     from adjudge.gateway.server import Running
 
 
+class _Share(click.ParamType[float]):
+    """A share as a fraction or in percent."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        try:
+            found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            found = -1.0
+        if not 0 <= found <= 1:
+            self.fail(f"{value!r} is no share; give one like 1% or 0.01", param, ctx)
+        return found
+
+
 @click.command("serve")
 @click.option("--arms", "arms_file", type=click.Path(path_type=Path), required=True, help="The arms.toml.")
 @click.option("--router", type=click.Path(path_type=Path), help="A router of `adjudge route fit`, to be asked as auto.")
@@ -41,6 +57,13 @@ if TYPE_CHECKING:
 )
 @click.option("--reward-arm", metavar="ARM", help="What scores where a request for rewards names no arm.")
 @click.option("--fallback", default="", metavar="A,B", help="Arms that chat completions fall back to, in turn.")
+@click.option(
+    "--audit",
+    type=_Share(),
+    default="0",
+    metavar="1%",
+    help="Share of the routed judgments that the dearest arm judges too, when there is room: agreement without labels.",
+)
 @with_embedder
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout once it serves.")
 def command(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from adjudge.config import Arm, Settings
-from adjudge.errors import BudgetError, CapReached
+from adjudge.errors import AdjudgeError, BudgetError, CapReached
 from adjudge.gateway.asgi import Caller
 from adjudge.gateway.ledger.ledger import Ledger
 from adjudge.gateway.ledger.values import WHOLE
@@ -88,7 +88,8 @@ class Desk:
         }
         self._keys = arm_keys(settings, self.guided)
         self._known: OrderedDict[str, tuple[str, Judgment]] = OrderedDict()
-        self.on_judged: Callable[[Judged, float], None] = lambda judged, seconds: None  # noqa: ARG005
+        self.on_judged: Callable[[Pair, Judged, float], None] = lambda pair, judged, seconds: None  # noqa: ARG005
+        self.on_unjudged: Callable[[Problem | AdjudgeError, Caller], None] = lambda error, caller: None  # noqa: ARG005
 
     def key_of(self, pair: Pair, arm: str) -> str:
         """The judgment's key: it changes with everything that may change the answer."""
@@ -99,6 +100,13 @@ class Desk:
 
         Raises Problem, CapReached, BudgetError and StoreError.
         """
+        try:
+            return await self._first(pair, arm, caller, deadline_s, fallback)
+        except (Problem, AdjudgeError) as error:
+            self.on_unjudged(error, caller)
+            raise
+
+    async def _first(self, pair: Pair, arm: str, caller: Caller, deadline_s: float, fallback: Sequence[str]) -> Judged:
         until = time.monotonic() + min(deadline_s, self.deadline_s)
         chain = list(dict.fromkeys((arm, *fallback)))
         tried: list[Tried] = []
@@ -137,7 +145,7 @@ class Desk:
         async with self.room.turn():
             began = time.monotonic()
             judged = await self._paid(key, pair, arm, caller, fallen)
-            self.on_judged(judged, time.monotonic() - began)
+            self.on_judged(pair, judged, time.monotonic() - began)
         return self._remember(judged)
 
     async def _paid(self, key: str, pair: Pair, arm: str, caller: Caller, fallen: bool) -> Judged:

@@ -21,7 +21,7 @@ class Front:
         self._ring, self._metrics, self._log = ring, metrics, log
 
     async def admit(self, call: Call, scope: str | None) -> Caller:
-        """Raises KeyRefused, RateReached, StoreError and Problem 403."""
+        """`scope`: what the key must have, or "this|that". Raises KeyRefused, RateReached, StoreError, Problem 403."""
         if self._ring is None:
             host = call.headers.get(b"host", b"").decode("latin-1").lower()
             if host.rsplit(":", 1)[0] not in LOOPBACK and host not in LOOPBACK:
@@ -32,8 +32,9 @@ class Front:
         if call.token is None:
             raise KeyRefused
         key = await self._ring.check(call.token)
-        if Scope(scope) not in key.scopes:
-            raise Problem(403, "scope_missing", f"this key may not do that: it lacks the scope {scope!r}")
+        wanted = scope.split("|")
+        if not key.scopes.intersection(map(Scope, wanted)):
+            raise Problem(403, "scope_missing", f"this key may not do that: it lacks the scope {' or '.join(wanted)}")
         self._ring.take(key)
         return Caller(key.id, key.name)
 

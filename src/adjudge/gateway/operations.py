@@ -103,7 +103,7 @@ def operations(apis: Apis) -> list[Operation]:
         Operation(
             "GET",
             "/v1/judgments/{id}",
-            "judge",
+            "judge|admin",
             plain.judgment,
             "An earlier judgment with its texts and calls.",
             {JSON: (Kept,)},

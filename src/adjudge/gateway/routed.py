@@ -6,7 +6,7 @@ pace, which begins where the ledger's totals of this router and budget stand: it
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -90,6 +90,10 @@ class Routed:
     @property
     def name(self) -> str:
         return self.routing.arm.name
+
+    def on_features(self, seen: Callable[[Array], None]) -> None:
+        """Have the features of every pair that is judged handed over, shape (1, D), by the thread that made them."""
+        self._plain.on_features = self._guided.on_features = seen
 
     @property
     def spent_mean(self) -> float | None:

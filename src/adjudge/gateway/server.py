@@ -25,18 +25,21 @@ from adjudge.gateway.api.judge import JudgeApi
 from adjudge.gateway.api.plain import PlainApi
 from adjudge.gateway.api.rewards import RewardsApi
 from adjudge.gateway.asgi import Answer, Call, Endpoint, Handler, Limits, plain
-from adjudge.gateway.desk import Desk, Judged, all_guided, definitions
+from adjudge.gateway.desk import Desk, all_guided, definitions
 from adjudge.gateway.front import LOOPBACK, Front
 from adjudge.gateway.keys.ring import KeyRing
 from adjudge.gateway.ledger.ledger import Ledger
 from adjudge.gateway.ledger.values import WHOLE, Caps, Totals
 from adjudge.gateway.openapi import document
 from adjudge.gateway.operations import Apis, operations
+from adjudge.gateway.page.page import PageApi
 from adjudge.gateway.problems import Problem
 from adjudge.gateway.room import Room
 from adjudge.gateway.shelf import Shelf
 from adjudge.gateway.telemetry import Log, Metrics
 from adjudge.gateway.upstreams import Upstreams
+from adjudge.gateway.watch.events import EventsApi
+from adjudge.gateway.watch.watching import Watching
 from adjudge.gateway.wire import Guarded
 
 if TYPE_CHECKING:
@@ -49,8 +52,9 @@ FORCED_S = 1.0
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """How to serve. `store`: URL of the judgments, the ledger and the keys. `cap_usd`: hard cap on all that is ever
     spent, None to leave what is set. `running`, `waiting`: judgments and completions under way and in line at most.
-    `deadline_s`: of each. `stop_s`: what is under way at the end gets so long. `reward_arm`: what scores where a
-    request for rewards names none. `fallback`: arms that chat completions fall back to."""
+    `deadline_s`: of each. `stop_s`: what is under way at the end gets so long. `body_mb`, `body_s`: of a request, at most. `reward_arm`: what scores where a
+    request for rewards names none. `fallback`: arms that chat completions fall back to. `audit`: share of the routed
+    judgments that the most expensive arm judges too."""
 
     store: str
     host: str = "127.0.0.1"
@@ -61,8 +65,10 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float = 120.0
     stop_s: float = 30.0
     body_mb: float = 4.0
+    body_s: float = 20.0
     reward_arm: str | None = None
     fallback: tuple[str, ...] = ()
+    audit: float = 0.0
 
 
 class Gateway(NamedTuple):
@@ -88,7 +94,7 @@ async def opened(
 ) -> AsyncIterator[Gateway]:
     """A gateway, open for the block. Raises ConfigError, StoreError, and what opening a server's backend raises."""
     log = log or Log()
-    _check(settings, serving)
+    _check(settings, serving, routing is not None)
     if routing is not None:
         settings = msgspec.structs.replace(settings, arms=settings.arms | {routing.arm.name: routing.arm})
     async with AsyncExitStack() as stack:
@@ -119,8 +125,11 @@ async def opened(
         metrics = Metrics()
         front = Front(ring if keyed else None, metrics, log)
         room.on_fault = front.noted
-        desk.on_judged = lambda judged, seconds: _entered(metrics, judged, seconds)
+        watching = Watching(desk, upstreams, metrics, ring.names)
+        desk.on_judged, desk.on_unjudged = watching.judged, watching.unjudged
         _gauges(metrics, room, upstreams, routed)
+        if routed is not None:
+            watching.follow(routed, log, serving.audit, serving.running)
         judging = JudgeApi(desk, metrics, routed)
         apis = Apis(
             judging,
@@ -128,7 +137,11 @@ async def opened(
             RewardsApi(judging, routed, serving.reward_arm),
             PlainApi(settings, shelf, metrics, routed, lambda: "going down" if room.closing else shelf.fault),
         )
-        app = _routes(apis, front, Limits(body_bytes=int(serving.body_mb * 1e6)), settings, routed)
+        apis.plain.on_label = watching.labelled
+        shown = Shown(PageApi(keyed), EventsApi(watching))
+        app = _routes(apis, shown, front, Limits(int(serving.body_mb * 1e6), serving.body_s), settings, routed)
+        stack.push_async_callback(watching.close)
+        await watching.open()
         yield Gateway(app, room, keyed, tuple(_remarks(settings, serving, keyed)))
 
 
@@ -191,7 +204,16 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _routes(apis: Apis, front: Front, limits: Limits, settings: Settings, routed: "Routed | None") -> Router:
+class Shown(NamedTuple):
+    """The page and what it draws: nothing for programs, so /openapi.json leaves both out."""
+
+    page: PageApi
+    events: EventsApi
+
+
+def _routes(
+    apis: Apis, shown: Shown, front: Front, limits: Limits, settings: Settings, routed: "Routed | None"
+) -> Router:
     found = operations(apis)
     judges = [arm.name for arm in settings.arms.values() if arm.protocol not in ("rubric", "route")]
     told = plain(document(found, judges, routed is not None))
@@ -203,6 +225,8 @@ def _routes(apis: Apis, front: Front, limits: Limits, settings: Settings, routed
     for operation in found:
         by_path.setdefault(operation.path, {})[operation.method] = (operation.scope, operation.handler)
     by_path["/openapi.json"] = {"GET": (None, openapi)}
+    by_path["/"] = {"GET": (None, shown.page.get)}
+    by_path["/v1/events"] = {"GET": ("admin", shown.events.get)}
     routes = [Route(path, Endpoint(path, handlers, front, limits)) for path, handlers in by_path.items()]
     return Router(routes, redirect_slashes=False, default=Endpoint("other", _Nothing(), front, limits))
 
@@ -227,7 +251,9 @@ def _routed(routing: "Routing", settings: Settings, before: Totals) -> "Routed":
     return Routed(routing, settings, all_guided(settings), before)
 
 
-def _check(settings: Settings, serving: Serving) -> None:
+def _check(settings: Settings, serving: Serving, routed: bool) -> None:
+    if serving.audit and not routed:
+        raise ConfigError("--audit checks a router's judgments, and there is no router; name one with --router")
     unpriced = [arm.name for arm in settings.arms.values() if arm.price is None]
     if serving.cap_usd is not None and unpriced:
         raise ConfigError(f"a cap needs prices: give arms.{unpriced[0]} a price, or leave --cap-usd out")
@@ -246,10 +272,6 @@ def _remarks(settings: Settings, serving: Serving, keyed: bool) -> Iterator[str]
 
 def _asking(settings: Settings) -> list[Arm]:
     return [arm for arm in settings.arms.values() if arm.protocol != "route"]
-
-
-def _entered(metrics: Metrics, judged: Judged, seconds: float) -> None:
-    metrics.bought(judged.arm, judged.judgment, seconds)
 
 
 def _gauges(metrics: Metrics, room: Room, upstreams: Upstreams, routed: "Routed | None") -> None:

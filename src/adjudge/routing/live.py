@@ -13,7 +13,7 @@ reached, a server given up) it is `failed`, whatever the rest said: it is not wh
 
 import math
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -87,6 +87,7 @@ class Live:
 
     `steering` says which rung each pair gets. What was done so far is counted: `judgments` that were made whole, what
     they `spent` (in the router's unit), how many of them bought each arm, and `refused` ones that could not be paid.
+    `on_features` is told what each pair's features are, by the thread that `judge` was called in.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Live:
         self.arm, self.card, self._router = arm, saved.card, saved.router
         self.steering = steering
         self._settings, self._embedder, self._mark = settings, embedder, mark
+        self.on_features: Callable[[Array], None] = lambda x_ND: None  # noqa: ARG005
         self._unit = cast(CostUnit, saved.card.cost_unit)
         self._rungs = sorted(range(len(saved.router.rungs)), key=lambda k: saved.router.rungs[k].cost)
         self._cheapest = min(following(saved.router.purchases, ()), key=lambda u: (saved.card.mean_costs[u], u))
@@ -116,6 +118,7 @@ class Live:
             x_ND = extract([pair], self._embedder).x_ID if self.card.features else np.empty((1, 0))
         except BackendError as error:
             return _nothing(settle.unjudged(self.arm.name, ("ab",), Outcome.FAILED, str(error)))
+        self.on_features(x_ND)
         return self._routed(pair, x_ND)
 
     def _routed(self, pair: Pair, x_ND: Array) -> Judging:

@@ -20,7 +20,7 @@ from adjudge.gateway.shapes import (
 from adjudge.gateway.shelf import Shelf
 from adjudge.gateway.telemetry import Metrics
 from adjudge.store.lookup import Found
-from adjudge.types import reward
+from adjudge.types import Judgment, Side, reward
 
 if TYPE_CHECKING:
     from adjudge.gateway.routed import Routed  # routing takes seconds to import
@@ -37,6 +37,7 @@ class PlainApi:
         self, settings: Settings, shelf: Shelf, metrics: Metrics, routed: "Routed | None", unready: Callable[[], str]
     ) -> None:
         self._shelf, self._metrics, self._unready = shelf, metrics, unready
+        self.on_label: Callable[[str, Judgment, Side], None] = lambda key, judgment, gold: None  # noqa: ARG005
         self._models = plain(ModelList(tuple(models(settings, routed))))
 
     async def models(self, call: Call) -> Answer:  # noqa: ARG002 -- the same for all
@@ -61,6 +62,7 @@ class PlainApi:
         said |= {"key": call.caller.account} if call.caller.account else {}
         meta = {**found.pair.meta, FEEDBACK: said}
         await self._shelf.relabel(msgspec.structs.replace(found.pair, gold=given.gold, meta=meta))
+        self.on_label(given.id.removeprefix(ID_PREFIX), found.judgment, given.gold)
         outcome = found.judgment.outcome
         call.notes |= {"arm": found.judgment.arm}
         return plain(FeedbackTold(id=given.id, gold=given.gold, outcome=outcome, reward=reward(outcome, given.gold)))

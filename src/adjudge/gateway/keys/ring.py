@@ -47,6 +47,10 @@ class KeyRing:
         await self._refresh()
         return bool(self._keys)
 
+    def names(self) -> dict[str, str]:
+        """The keys' names by id, as they are known here."""
+        return {key_id: kept.key.name for key_id, kept in self._keys.items()}
+
     async def check(self, presented: str) -> Key:
         """The key that was presented.
 
