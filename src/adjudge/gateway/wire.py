@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_BYTES = 32 << 10
 HEADERS = 100
 HEAD_S = 10.0
+LINGER_S = 1.0  # what still comes is thrown away for so long: hanging up at once would take the answer back
 _WORDS = {408: b"the head of a request did not come in time", 431: b"the head of a request is too large"}
 _REASONS = {408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
@@ -20,6 +21,7 @@ class Guarded(HttpToolsProtocol):
 
     _head_bytes: int | None = 0
     _timer: asyncio.TimerHandle | None = None
+    _away = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -30,6 +32,8 @@ class Guarded(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._away:
+            return
         if self._head_bytes is not None:
             self._head_bytes += len(data)
         super().data_received(data)
@@ -49,11 +53,11 @@ class Guarded(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        if not self.transport.is_closing():
+        if not self._away:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self.transport.is_closing():
+        if not self._away:
             super().on_message_complete()
 
     def _await_head(self) -> None:
@@ -70,6 +74,7 @@ class Guarded(HttpToolsProtocol):
         """Say why and hang up; nothing, where nothing was asked."""
         asked = self._head_bytes != 0
         self._head_came()
+        self._away = True
         transport: Any = self.transport
         if transport is None or transport.is_closing():
             return
@@ -79,4 +84,8 @@ class Guarded(HttpToolsProtocol):
             )
             head = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\n" % (status, _REASONS[status])
             transport.write(head + b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-        transport.close()
+            if transport.can_write_eof():
+                transport.write_eof()
+            self.loop.call_later(LINGER_S, transport.close)
+        else:
+            transport.close()
