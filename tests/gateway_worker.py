@@ -13,16 +13,18 @@ WORST_USD = 0.01
 CALLERS = 8
 
 
-def spend_all(said: Connection, url: str, key: str) -> None:
-    """Buys until the cap is reached for good. Says after each call what it has settled so far, in ten-thousandths of a
-    cent, which is whole; last ("done", that, the window of the cap)."""
-    asyncio.run(_spend_all(said, url, key))
+def spend_all(said: Connection, url: str, key: str, endless: int) -> None:
+    """Buys until the cap is reached for good; besides, `endless` calls of it do not end. Says after each call what it
+    has settled so far, in ten-thousandths of a cent; last ("done", that, the window of the cap)."""
+    asyncio.run(_spend_all(said, url, key, endless))
 
 
-async def _spend_all(said: Connection, url: str, key: str) -> None:
+async def _spend_all(said: Connection, url: str, key: str, endless: int) -> None:
     ledgers.BEAT_S = 0.2
     settled = 0
     async with Ledger(url) as ledger:
+        for _ in range(endless):
+            await ledger.reserve([key, WHOLE], WORST_USD)
 
         async def buy_on() -> str:
             nonlocal settled

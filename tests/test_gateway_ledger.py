@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from adjudge.errors import CapReached, ConfigError, StoreError
 from adjudge.gateway.ledger import ledger as ledgers
+from adjudge.gateway.ledger import refusals
 from adjudge.gateway.ledger.ledger import Ledger
-from adjudge.gateway.ledger.refusals import REMEMBERED_S
 from adjudge.gateway.ledger.values import HOUR_S, WHOLE, Caps, Spent, Totals
 from adjudge.store.engine import Database
 from adjudge.store.store import Store
@@ -139,7 +139,9 @@ def test_an_overrun_is_booked_in_full_and_counted(ledger_url):
     assert totals == Totals(usd=0.25, overrun_usd=0.15, overruns=1, judgments=1)
 
 
-def test_who_asks_again_and_again_of_a_reached_cap_does_not_go_to_the_database(ledger_url):
+def test_who_asks_again_and_again_of_a_reached_cap_does_not_go_to_the_database(ledger_url, monkeypatch):
+    monkeypatch.setattr(refusals, "REMEMBERED_S", 60.0)
+
     async def use(ledger: Ledger) -> None:
         await ledger.set_caps("a", Caps(total_usd=0.1))
         reservation = await ledger.reserve(["a"], 0.1)
@@ -185,6 +187,19 @@ def test_with_the_first_caps_what_was_spent_before_starts_to_count(ledger_url):
 
     with_ledger(ledger_url, use)
     assert_books_agree(ledger_url)
+
+
+def test_caps_that_another_process_sets_hold_from_the_next_beat_on(ledger_url, monkeypatch):
+    monkeypatch.setattr(ledgers, "BEAT_S", 0.02)
+
+    async def use(ledger: Ledger) -> None:
+        await ledger.release(await ledger.reserve(["a", WHOLE], 1.0))
+        async with Ledger(ledger_url) as other:
+            await other.set_caps("a", Caps(hour_usd=0.5))
+        await asyncio.sleep(0.3)
+        await refused(ledger.reserve(["a", WHOLE], 1.0))
+
+    with_ledger(ledger_url, use)
 
 
 def test_a_call_counts_in_the_hour_in_which_it_was_reserved(ledger_url):
@@ -248,7 +263,7 @@ def test_a_process_that_was_taken_for_dead_settles_its_calls_all_the_same(ledger
             assert 0.9 <= (await other.totals("a")).presumed_usd <= 0.9 + 0.1 / 64
             await refused(other.reserve(["a"], 0.2))
             await cut_off.settle(reservation, Spent(0.1))
-            await asyncio.sleep(REMEMBERED_S)
+            await asyncio.sleep(refusals.REMEMBERED_S)
             await other.release(await other.reserve(["a"], 0.8))
             return await other.totals("a")
 

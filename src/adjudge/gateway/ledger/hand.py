@@ -69,15 +69,12 @@ class Hand:
         self._left.update(left)
 
     def wish(self, name: str, hour_s: int) -> int:
-        """How much more to keep at hand; below 0 how much less.
-
-        Nothing is changed by less than half: there is no use in moving small amounts to and fro.
-        """
+        """How much more to keep at hand, up to what is promised; below 0 how much less, from twice of that on."""
         hold = self._holds.get((name, hour_s))
         if hold is None:
             return 0
         target = max(min(hold.open, self._left.get(name, 0) // SHARE), 0)
-        if target // 2 <= hold.at_hand <= 2 * target:
+        if target <= hold.at_hand <= 2 * target:
             return 0
         return target - hold.at_hand
 

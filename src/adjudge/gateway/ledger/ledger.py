@@ -31,8 +31,8 @@ from adjudge.store import claims, migrate
 from adjudge.store.engine import Database
 
 BEAT_S = 5.0
-KNOWN_S = 5.0
-"""How long an account is taken to have no caps, once it was seen to have none."""
+KNOWN_S = 15.0
+"""How long an account is taken to have no caps, once it was seen to have none; each beat looks again."""
 REST, LONGEST_REST_S = 3.0, 0.1
 """How many times as long as the last batch took what is settled may gather: fewer, larger batches. Nobody who asks to
 make a call waits for that."""
@@ -264,12 +264,14 @@ class Ledger:
     def _tell(self, asked: Asked, told: Granted | CapReached, hour_s: int) -> None:
         ask, future, again = asked
         if isinstance(told, CapReached):
-            if not again and self._hand.has(ask.accounts, hour_s):
+            at_hand = self._hand.has(ask.accounts, hour_s)
+            if at_hand and not again and not future.done():
                 self._queues.ask(Asked(ask, future, again=True))
-            else:
+                return
+            if not at_hand:
                 self._refusals.saw(told, ask.worst)
-                if not future.done():
-                    future.set_exception(told)
+            if not future.done():
+                future.set_exception(told)
             return
         self._hand.promise(told.held, told.hour_s, ask.worst)
         reservation = self._reservation(ask.accounts, told.held, ask.worst, told.hour_s)
@@ -285,8 +287,10 @@ class Ledger:
             await asyncio.sleep(BEAT_S)
             self._give_back_idle()
             with suppress(StoreError):
-                now_ns = await self._off(lambda: self._database.write(lambda c: sql.beat(c, self._run_id)))
+                now_ns, capped = await self._off(lambda: self._database.write(lambda c: sql.beat(c, self._run_id)))
                 self._ahead_ns = now_ns - time.monotonic_ns()
+                until = time.monotonic() + KNOWN_S
+                self._uncapped_until = {name: until for name in self._uncapped_until if name not in capped}
 
     def _give_back_idle(self) -> None:
         for at in self._hand.idle():

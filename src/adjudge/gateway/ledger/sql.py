@@ -98,13 +98,14 @@ def begin(connection: Connection) -> tuple[int, int]:
     return run_id, now_ns(connection)
 
 
-def beat(connection: Connection, run_id: int) -> int:
-    """A sign of life; what dead processes held is marked as spent. The time."""
+def beat(connection: Connection, run_id: int) -> tuple[int, set[str]]:
+    """A sign of life; what dead processes held is marked as spent. The time, and which accounts have caps."""
     now = now_ns(connection)
     connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(heartbeat_ns=now))
     connection.execute(sa.delete(ledger_holds).where(ledger_holds.c.run_id == run_id, ledger_holds.c.held == 0))
     presume(connection)
-    return now
+    with_caps = sa.or_(*(ledger_accounts.c[name].is_not(None) for name in _CAPS))
+    return now, set(connection.execute(sa.select(ledger_accounts.c.account).where(with_caps)).scalars())
 
 
 def presume(connection: Connection) -> None:
