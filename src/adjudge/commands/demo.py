@@ -16,8 +16,8 @@ from adjudge.demo.pairs import MOST_PAIRS, make_pairs
 from adjudge.demo.steps import Step, steps
 from adjudge.pairs import own
 
-LEARN, NEW = 300, 150
-BUDGET = 12.0
+LEARN = 400  # pairs; half as many new ones
+BUDGET = 18.0  # about half of what reasoning about every pair costs
 
 CLOSING = (
     "These judges have a million parameters each, were taught by adjudge's own lab, and know one small world of\n"
