@@ -16,6 +16,7 @@ there between runs.
 import argparse
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,7 +69,7 @@ class WordLlama:
         return np.asarray(self.model.embed(list(texts), norm=True), float)
 
 
-class MiniLM:
+class MiniLM(ABC):
     """all-MiniLM-L6-v2: mean of the last layer's tokens, brought to unit length."""
 
     def __init__(self) -> None:
@@ -99,8 +100,8 @@ class MiniLM:
                 mask_BT[row, : len(ids[i])] = 1
             yield rows, ids_BT, mask_BT
 
-    def last_layer(self, ids_BT: np.ndarray, mask_BT: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+    @abstractmethod
+    def last_layer(self, ids_BT: np.ndarray, mask_BT: np.ndarray) -> np.ndarray: ...
 
 
 class MiniLMInNumpy(MiniLM):
