@@ -439,6 +439,27 @@ def test_an_older_store_gets_the_ledgers_tables_and_keeps_its_judgments(store_ur
     assert with_ledger(store_url, use).usd == 0.1
 
 
+def test_an_older_store_that_cannot_be_written_is_read_as_it_is(tmp_path, monkeypatch):
+    url = str(tmp_path / "old.db")
+    with Store.open(url) as store:
+        store.put(store.begin_run("ev", ARMS).id, [bought(pair(1))])
+        before = list(store.records(calls=True))
+    database = Database(url)
+    database.write(lambda c: c.execute(sa.text("DROP TABLE gateway_keys")))
+    database.write(lambda c: c.execute(sa.text("UPDATE adjudge_version SET version_num = '0001'")))
+    database.close()
+
+    def read_only(*_: object, **__: object) -> None:
+        raise StoreError("store old.db: is read-only")
+
+    with monkeypatch.context() as locked:
+        locked.setattr(Database, "write", read_only)
+        with Store.open(url, create=False) as store:
+            assert list(store.records(calls=True)) == before
+        with pytest.raises(StoreError, match="is read-only"):
+            Store.open(url)
+
+
 @pytest.mark.parametrize("usd", [-1.0, float("nan"), float("inf"), 1e10])
 def test_a_cap_that_is_no_amount_is_refused(usd):
     with pytest.raises(ConfigError, match=r"day_usd is .*; a cap is a number of dollars, 0 or more"):

@@ -14,12 +14,14 @@ from adjudge.store.engine import LOCK_WAIT_S, Database, StoreBusy
 from adjudge.store.schema import REVISION, VERSION_TABLE, metadata
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+READ_AS_IT_IS = "0001"  # the oldest schema whose tables are read as they are
 _LOCK = 0x61646A7564676500  # among PostgreSQL's advisory locks
 
 
 def ready(database: Database, *, create: bool) -> None:
     """Migrate `database` if need be. Safe for any number of processes at once.
 
+    One that is opened to be read (not `create`) and cannot be written stays as it is, where it can be read so.
     Raises StoreError when it is missing and not `create`, another program's, or of a newer version.
     """
     if database.path is not None and not database.path.exists():
@@ -32,9 +34,14 @@ def ready(database: Database, *, create: bool) -> None:
         return
     if version is None and not create:
         raise StoreError(f"store {database.shown}: is empty; `adjudge judge` and `adjudge import` fill one")
-    if database.path is not None:
-        _use_wal(database)
-    database.write(lambda connection: _upgrade(database, connection))
+    try:
+        if database.path is not None:
+            _use_wal(database)
+        database.write(lambda connection: _upgrade(database, connection))
+    except StoreError:
+        # Who only reads may have no right to write. What is read stands in older stores as it does in new ones.
+        if create or version is None or version < READ_AS_IT_IS:
+            raise
 
 
 def _version(database: Database, connection: Connection) -> str | None:
