@@ -135,6 +135,15 @@ async def test_events_that_need_no_change_are_passed_on_as_they_came(client, mod
     assert text.encode() == delta(content="a") + b": a comment\r\n\r\n" + delta(content="b") + DONE
 
 
+@chatting(lambda body: completion("Hello", reasoning="Hm."))
+async def test_what_a_server_that_does_not_stream_says_is_streamed_all_the_same(client, model, theirs):
+    stream = await theirs.chat.completions.create(model="adjudge/plain", messages=SAYS_HI, stream=True)
+    (chunk,) = [chunk async for chunk in stream]
+    assert (chunk.choices[0].delta.content, chunk.choices[0].delta.reasoning_content) == ("Hello", "Hm.")
+    _, text = await client.get("/metrics")
+    assert 'adjudge_tokens_total{arm="plain",kind="output"} 10.0' in text
+
+
 @chatting(lambda body: [delta(content="a"), b"cut"])
 async def test_a_stream_that_is_cut_ends_in_an_error_that_the_client_sees(client, model, theirs):
     stream = await theirs.chat.completions.create(model="adjudge/plain", messages=SAYS_HI, stream=True)

@@ -1,7 +1,7 @@
 """The operations as OpenAPI 3.1, exact enough to be tested against: every status, every field, every bound."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -30,34 +30,29 @@ WORDS = {
 }
 _READING = (400, 408, 413, 415)
 _REFERENCE = "#/components/schemas/{name}"
-_EITHER = {
-    # an item is a pair or a number of responses: what types cannot say
-    "oneOf": [
-        {
-            "required": ["response_a", "response_b"],
-            "properties": {
-                "response_a": {"type": "string"},
-                "response_b": {"type": "string"},
-                "responses": {"type": "null"},
-            },
-        },
-        {
-            "required": ["responses"],
-            "properties": {
-                "responses": {"type": "array"},
-                "response_a": {"type": "null"},
-                "response_b": {"type": "null"},
-            },
-        },
-    ]
+_PAIR: dict[str, Any] = {
+    "required": ["response_a", "response_b"],
+    "properties": {"response_a": {"type": "string"}, "response_b": {"type": "string"}, "responses": {"type": "null"}},
+}
+_RATED: dict[str, Any] = {
+    "required": ["responses"],
+    "properties": {"responses": {"type": "array"}, "response_a": {"type": "null"}, "response_b": {"type": "null"}},
 }
 
 
-def document(found: Sequence[Operation], arms: Sequence[str], routed: bool) -> dict[str, Any]:
-    """The whole document. `arms`: names that judge; `routed`: whether "auto" may be asked for."""
+class Arms(NamedTuple):
+    """What is known of a gateway's arms: those that judge, those of them that rate, and whether there is a router."""
+
+    names: tuple[str, ...]
+    rating: tuple[str, ...]
+    routed: bool
+
+
+def document(found: Sequence[Operation], arms: Arms) -> dict[str, Any]:
+    """The whole document."""
     types = dict.fromkeys(t for o in found for t in (*o.posted, *(t for ts in o.answer.values() for t in ts)))
     _, schemas = msgspec.json.schema_components([*types, ErrorBody], ref_template=_REFERENCE)
-    _narrow(schemas, arms, routed)
+    _narrow(schemas, arms)
     paths: dict[str, dict[str, Any]] = {}
     for operation in found:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
@@ -120,15 +115,18 @@ def _one_of(types: Iterable[Any]) -> dict[str, Any]:
     return found[0] if len(found) == 1 else {"anyOf": found}
 
 
-def _narrow(schemas: dict[str, Any], arms: Sequence[str], routed: bool) -> None:
-    """What is known of this gateway alone: its arms."""
-    names = [*(("auto",) if routed else ()), *arms]
-    for name in ("Item", "SingleRequest"):
-        schemas[name] |= _EITHER
+def _narrow(schemas: dict[str, Any], arms: Arms) -> None:
+    """What types cannot say: an item is a pair, or responses for an arm that rates; and which arms there are."""
+    names = [*(("auto",) if arms.routed else ()), *arms.names]
+    alone = {**_RATED, "properties": {**_RATED["properties"], "arm": {"enum": list(arms.rating)}}}
+    alone["required"] = ["responses", "arm"]
+    schemas["Item"]["oneOf"] = [_PAIR, _RATED]
+    schemas["SingleRequest"]["oneOf"] = [_PAIR, alone] if arms.rating else [_PAIR]
     for name in ("JudgeRequest", "SingleRequest"):
         fields = schemas[name]["properties"]
-        fields["arm"] = {"enum": names, "default": "auto"} if routed else {"enum": names}
-        fields["fallback"]["items"] = {"enum": list(arms)}
-        if not routed:
+        fields["arm"] = {"enum": names, "default": "auto"} if arms.routed else {"enum": names}
+        fields["fallback"]["items"] = {"enum": list(arms.names)}
+        if not arms.routed:
             schemas[name].setdefault("required", []).append("arm")
+    schemas["RewardsRequest"]["properties"]["arm"] = {"enum": [*names, None]}
     schemas["ChatRequest"]["properties"]["model"] = {"enum": [f"adjudge/{name}" for name in names]}

@@ -15,12 +15,13 @@ from msgspec import Meta
 from adjudge.config import Arm
 from adjudge.errors import BackendError, Rejected
 from adjudge.judging.backends.base import Backend
-from adjudge.judging.backends.completion import read_usage
+from adjudge.judging.backends.completion import read_reply, read_usage
 from adjudge.judging.protocol import body as arm_body
 from adjudge.types import Ask, Message, Reply, Usage
 
 Fields = dict[str, msgspec.Raw]
-Limit = Annotated[int, Meta(ge=0, le=2**31)]
+Limit = Annotated[float, Meta(ge=0, le=2**31)]  # JSON knows no whole numbers: 64.0 is one
+Draws = Annotated[float, Meta(ge=1, le=128, multiple_of=1)]
 QUEUED = 64  # events that may wait for a slow reader
 DONE = b"data: [DONE]\n\n"
 _encode = msgspec.json.Encoder().encode
@@ -34,7 +35,7 @@ class Head(msgspec.Struct):
     model: str
     messages: list[dict[str, Any]]
     stream: bool | None = None
-    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    n: Draws | None = None
     max_tokens: Limit | None = None
     max_completion_tokens: Limit | None = None
     stream_options: dict[str, Any] | None = None
@@ -66,7 +67,7 @@ def payload(fields: Fields, head: Head, arm: Arm) -> bytes:
 def question(request_id: str, sent: bytes, head: Head, arm: Arm) -> Ask:
     """What gate and purse have to know of a request: its size, and how long its answer may get."""
     limit = head.max_completion_tokens or head.max_tokens or arm.max_tokens
-    body = {"max_tokens": limit, "n": head.n or 1}
+    body = {"max_tokens": int(limit), "n": int(head.n or 1)}
     return Ask(
         pair_id=request_id,
         arm=arm.name,
@@ -139,14 +140,12 @@ class Stream:
 
     async def _at_once(self, ask: Ask) -> AsyncGenerator[bytes, None]:
         reply = await self._backend.send(_asked(ask, self._head, self._sent))
-        whole = completion(reply, ask.pair_id, self._head.model)
-        (choice,) = whole["choices"]
-        chunk = whole | {"object": "chat.completion.chunk", "choices": [{**choice, "delta": choice.pop("message")}]}
-        yield b"data: " + _encode(chunk) + b"\n\n"
-        yield DONE
+        yield _encode(completion(reply, ask.pair_id, self._head.model))
 
     def _seen(self, event: bytes) -> bytes | None:
         """The event as it is passed on, None where it is not."""
+        if event[:1] in (b"{", b" ", b"\n", b"["):
+            return self._unstreamed(event)
         if b'"usage"' not in event and b'"reasoning' not in event:
             return event
         told = _json_of(event)
@@ -157,6 +156,16 @@ class Stream:
         if usage is not None and not told.get("choices") and not self._head.counts_asked:
             return None  # we asked for it, not the caller
         return b"data: " + _encode(told) + b"\n\n" if _twinned(told, "delta") else event
+
+    def _unstreamed(self, body: bytes) -> bytes:
+        """What a server sent that does not stream, as a stream. Raises BadReply where it is no completion."""
+        reply = read_reply(body)
+        self._usage = reply.usage
+        told = _decode(body)
+        _twinned(told, "message")
+        parts = [{**choice, "delta": choice.pop("message", {})} for choice in told["choices"]]
+        chunk = told | {"object": "chat.completion.chunk", "choices": parts}
+        return b"data: " + _encode(chunk) + b"\n\n" + DONE
 
 
 def both_reasonings(raw: bytes) -> bytes:

@@ -23,14 +23,14 @@ from adjudge.errors import ConfigError
 from adjudge.gateway.api.chat import ChatApi
 from adjudge.gateway.api.judge import JudgeApi
 from adjudge.gateway.api.plain import PlainApi
-from adjudge.gateway.api.rewards import RewardsApi
+from adjudge.gateway.api.rewards import RewardsApi, rates
 from adjudge.gateway.asgi import Answer, Call, Endpoint, Handler, Limits, plain
 from adjudge.gateway.desk import Desk, all_guided, definitions
 from adjudge.gateway.front import LOOPBACK, Front
 from adjudge.gateway.keys.ring import KeyRing
 from adjudge.gateway.ledger.ledger import Ledger
 from adjudge.gateway.ledger.values import WHOLE, Caps, Totals
-from adjudge.gateway.openapi import document
+from adjudge.gateway.openapi import Arms, document
 from adjudge.gateway.operations import Apis, operations
 from adjudge.gateway.page.page import PageApi
 from adjudge.gateway.problems import Problem
@@ -52,9 +52,9 @@ FORCED_S = 1.0
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """How to serve. `store`: URL of the judgments, the ledger and the keys. `cap_usd`: hard cap on all that is ever
     spent, None to leave what is set. `running`, `waiting`: judgments and completions under way and in line at most.
-    `deadline_s`: of each. `stop_s`: what is under way at the end gets so long. `body_mb`, `body_s`: of a request, at most. `reward_arm`: what scores where a
-    request for rewards names none. `fallback`: arms that chat completions fall back to. `audit`: share of the routed
-    judgments that the most expensive arm judges too."""
+    `deadline_s`: of each. `stop_s`: what is under way at the end gets so long. `body_mb`, `body_s`: of a request, at
+    most. `reward_arm`: what scores where a request for rewards names none. `fallback`: arms that chat completions fall
+    back to. `audit`: share of the routed judgments that the most expensive arm judges too."""
 
     store: str
     host: str = "127.0.0.1"
@@ -215,8 +215,9 @@ def _routes(
     apis: Apis, shown: Shown, front: Front, limits: Limits, settings: Settings, routed: "Routed | None"
 ) -> Router:
     found = operations(apis)
-    judges = [arm.name for arm in settings.arms.values() if arm.protocol not in ("rubric", "route")]
-    told = plain(document(found, judges, routed is not None))
+    judges = [arm for arm in settings.arms.values() if arm.protocol not in ("rubric", "route")]
+    rating = tuple(arm.name for arm in judges if rates(arm, settings))
+    told = plain(document(found, Arms(tuple(arm.name for arm in judges), rating, routed is not None)))
 
     async def openapi(call: Call) -> Answer:  # noqa: ARG001 -- the same for all
         return told

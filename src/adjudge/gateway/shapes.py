@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from adjudge.gateway.problems import Told
+from adjudge.gateway.relay import Draws, Limit
 from adjudge.types import Outcome, Side
 
 MOST_ITEMS = 1000
@@ -245,9 +246,9 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     messages: Annotated[tuple[dict[str, Any], ...], Meta(min_length=1)]
     stream: bool | None = None
-    n: Annotated[int, Meta(ge=1, le=128)] | None = None
-    max_tokens: Annotated[int, Meta(ge=0, le=2**31)] | None = None
-    max_completion_tokens: Annotated[int, Meta(ge=0, le=2**31)] | None = None
+    n: Draws | None = None
+    max_tokens: Limit | None = None
+    max_completion_tokens: Limit | None = None
     stream_options: dict[str, Any] | None = None
 
 

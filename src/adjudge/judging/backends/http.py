@@ -97,14 +97,15 @@ class Http:
 
     async def events(self, body: bytes) -> AsyncGenerator[bytes, None]:
         """Post a body that asks for a stream: its server-sent events as they come, each with the empty line that ends
-        it. Raises as `send` does, once events have come too."""
+        it; of a server that does not stream the whole body. Raises as `send` does, once events have come too."""
         try:
             async with self._session.post(self._url, data=body, allow_redirects=False) as answer:
                 if answer.status != 200:
                     answered = self._masked_bytes(await self._read(answer))
                     raise self._masked(_refusal(answer.status, answer.headers, answered))
                 if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
-                    raise BadReply("the server was asked for a stream and sent something else", maybe_billed=True)
+                    yield self._masked_bytes(await self._read(answer))
+                    return
                 async for event in _events(self._pieces(answer)):
                     yield self._masked_bytes(event)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
