@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from adjudge.commands import compare, judge, report, route
 from adjudge.demo.briefs import make_briefs
 from adjudge.demo.folder import Folder, prepare
 from adjudge.demo.pairs import MOST_PAIRS, make_pairs
@@ -24,6 +25,9 @@ CLOSING = (
     "briefs and responses (docs/lab.md). What is real is the rest: two modes of a language model, what they cost,\n"
     "what a router learns of them. Put a model of yours in their place:\n"
 )
+
+
+_COMMANDS = {"judge": judge.command, "compare": compare.command, "route": route.command, "report": report.command}
 
 
 @click.command("demo")
@@ -79,9 +83,8 @@ def command(out: Path, count: int | None, seed: int, budget: float, pairs_out: P
 
 
 def _run(args: tuple[str, ...]) -> int:
-    from adjudge.__main__ import program  # which loads this module
-
-    code = program.main(args=list(args), prog_name="adjudge", standalone_mode=False)
+    name, *rest = args
+    code = _COMMANDS[name].main(args=rest, prog_name=f"adjudge {name}", standalone_mode=False)
     return code if isinstance(code, int) else 0
 
 
