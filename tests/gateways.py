@@ -14,7 +14,6 @@ from aiohttp import web
 from adjudge.config import Settings, from_dict
 from adjudge.gateway.server import Gateway, Running, Serving, serve
 from adjudge.gateway.telemetry import Log
-from adjudge.judging.collector import rare_collections  # noqa: F401 -- what a process of its own would use
 
 PRICE = {"input": 1.0, "output": 10.0}
 PAIR = {"prompt": "What is 2 + 2?", "response_a": "It is four.", "response_b": "It is five."}
@@ -134,13 +133,15 @@ class Client(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def gateway(told: Settings, store: Path | str, routing: Any = None, **how: Any) -> AsyncIterator[Client]:
+async def gateway(
+    told: Settings, store: Path | str, routing: Any = None, *, tracing: Any = None, **how: Any
+) -> AsyncIterator[Client]:
     """A gateway on this event loop, stopped in order at the end of the block."""
     begun: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
     log = io.StringIO()
     how = {"port": 0, "stop_s": 5.0, "deadline_s": 10.0, **how}
     task = asyncio.ensure_future(
-        serve(told, Serving(store=str(store), **how), routing, started=begun.set_result, log=Log(log))
+        serve(told, Serving(store=str(store), **how), routing, started=begun.set_result, log=Log(log), tracing=tracing)
     )
     await asyncio.wait({task, begun}, return_when=asyncio.FIRST_COMPLETED)
     if task.done():

@@ -10,12 +10,13 @@ import msgspec
 from adjudge import config
 from adjudge.commands.embedding import with_embedder
 from adjudge.commands.judging import new_loop
-from adjudge.errors import ConfigError
+from adjudge.errors import ConfigError, MissingExtra
 from adjudge.judging.collector import rare_collections
 from adjudge.judging.protocol import check_prompts
 
 if TYPE_CHECKING:
     from adjudge.gateway.server import Running
+    from adjudge.gateway.tracing import Tracing
 
 
 class _Share(click.ParamType[float]):
@@ -64,6 +65,7 @@ class _Share(click.ParamType[float]):
     metavar="1%",
     help="Share of the routed judgments that the dearest arm judges too, when there is room: agreement without labels.",
 )
+@click.option("--otel", is_flag=True, help="OpenTelemetry spans to what OTEL_EXPORTER_OTLP_ENDPOINT names.")
 @with_embedder
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout once it serves.")
 def command(
@@ -73,6 +75,7 @@ def command(
     budget: str | None,
     as_json: bool,
     fallback: str,
+    otel: bool,
     embed_url: str | None,
     embed_model: str | None,
     embed_key_env: str,
@@ -87,6 +90,7 @@ def command(
     adjudge serve --arms arms.toml --router router --budget 2 --cap-usd 50
     """
     from adjudge.gateway.server import Serving, serve
+    from adjudge.gateway.telemetry import collector_named
 
     settings = config.load(arms_file)
     check_prompts(settings)
@@ -113,5 +117,19 @@ def command(
             click.echo(f"Note: {remark}.", err=True)
 
     with rare_collections(), asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(serve(settings, told, routing, started=started))
+        tracing = _tracing() if otel or collector_named() else None
+        try:
+            runner.run(serve(settings, told, routing, started=started, tracing=tracing))
+        finally:
+            if tracing is not None:
+                tracing.close()
     return 0
+
+
+def _tracing() -> "Tracing":
+    try:
+        from adjudge.gateway.tracing import exporting
+
+        return exporting()
+    except ModuleNotFoundError:
+        raise MissingExtra("OpenTelemetry", "pip install 'adjudge[otel]'") from None

@@ -93,7 +93,7 @@ class Watch(Protocol):
         """Raises KeyRefused, RateReached, or Problem 403."""
         ...
 
-    def began(self, call: Call, route: str) -> None: ...
+    def began(self, call: Call, method: str, route: str) -> None: ...
     def ended(self, call: Call, route: str, status: int, seconds: float, fault: BaseException | None) -> None: ...
 
 
@@ -119,7 +119,7 @@ class Endpoint:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         call = Call(scope, receive)
-        self._watch.began(call, self._route)
+        self._watch.began(call, scope["method"], self._route)
         wire = _Wire(send, call.id.encode())
         fault: BaseException | None = None
         try:

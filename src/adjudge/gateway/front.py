@@ -1,7 +1,7 @@
 """The gateway's front desk: who may come in, and what is written down of every request."""
 
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adjudge.errors import KeyRefused
 from adjudge.gateway.asgi import Call, Caller
@@ -10,6 +10,9 @@ from adjudge.gateway.keys.ring import KeyRing
 from adjudge.gateway.problems import Problem
 from adjudge.gateway.telemetry import Log, Metrics
 
+if TYPE_CHECKING:
+    from adjudge.gateway.tracing import Tracing  # an extra
+
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -17,8 +20,8 @@ class Front:
     """`ring`: the keys, None where there were none at the start: then whoever reaches the address may do anything, and
     an address that is not this machine's own name is refused (a page in a browser can be pointed here by DNS)."""
 
-    def __init__(self, ring: KeyRing | None, metrics: Metrics, log: Log) -> None:
-        self._ring, self._metrics, self._log = ring, metrics, log
+    def __init__(self, ring: KeyRing | None, metrics: Metrics, log: Log, tracing: "Tracing | None" = None) -> None:
+        self._ring, self._metrics, self._log, self._tracing = ring, metrics, log, tracing
 
     async def admit(self, call: Call, scope: str | None) -> Caller:
         """`scope`: what the key must have, or "this|that". Raises KeyRefused, RateReached, StoreError, Problem 403."""
@@ -38,8 +41,10 @@ class Front:
         self._ring.take(key)
         return Caller(key.id, key.name)
 
-    def began(self, call: Call, route: str) -> None:  # noqa: ARG002 -- for whoever traces requests
+    def began(self, call: Call, method: str, route: str) -> None:
         self._metrics.open.inc()
+        if self._tracing is not None:
+            self._tracing.began(call, method, route)
 
     def ended(self, call: Call, route: str, status: int, seconds: float, fault: BaseException | None) -> None:
         self._metrics.open.dec()
@@ -52,6 +57,8 @@ class Front:
             self._metrics.faults.labels("request").inc()
             fields["fault"] = where(fault)
         self._log.line(**fields, **call.notes)
+        if self._tracing is not None:
+            self._tracing.ended(call, status)
 
     def noted(self, fault: BaseException) -> None:
         """Something went wrong beside any request."""

@@ -67,7 +67,7 @@ def payload(fields: Fields, head: Head, arm: Arm) -> bytes:
 def question(request_id: str, sent: bytes, head: Head, arm: Arm) -> Ask:
     """What gate and purse have to know of a request: its size, and how long its answer may get."""
     limit = head.max_completion_tokens or head.max_tokens or arm.max_tokens
-    body = {"max_tokens": int(limit), "n": int(head.n or 1)}
+    body = {"model": arm.model, "max_tokens": int(limit), "n": int(head.n or 1)}
     return Ask(
         pair_id=request_id,
         arm=arm.name,

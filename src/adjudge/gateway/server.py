@@ -44,6 +44,7 @@ from adjudge.gateway.wire import Guarded
 
 if TYPE_CHECKING:
     from adjudge.gateway.routed import Routed, Routing  # routing takes seconds to import
+    from adjudge.gateway.tracing import Tracing  # an extra
 
 KEEP_ALIVE_S = 75
 FORCED_S = 1.0
@@ -90,7 +91,11 @@ class Running(NamedTuple):
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, serving: Serving, routing: "Routing | None" = None, log: Log | None = None
+    settings: Settings,
+    serving: Serving,
+    routing: "Routing | None" = None,
+    log: Log | None = None,
+    tracing: "Tracing | None" = None,
 ) -> AsyncIterator[Gateway]:
     """A gateway, open for the block. Raises ConfigError, StoreError, and what opening a server's backend raises."""
     log = log or Log()
@@ -115,7 +120,7 @@ async def opened(
         shelf = Shelf(serving.store, settings.evaluator, definitions(settings))
         stack.push_async_callback(shelf.close)
         await shelf.open()
-        upstreams = Upstreams(settings, _asking(settings))
+        upstreams = Upstreams(settings, _asking(settings), tracing)
         stack.push_async_callback(upstreams.close)
         before = Totals() if routing is None else await ledger.totals(routing.account)
         routed = None if routing is None else _routed(routing, settings, before)
@@ -123,7 +128,7 @@ async def opened(
         stack.push_async_callback(room.close, serving.stop_s)
         desk = Desk(settings, upstreams, shelf, ledger, room, serving.deadline_s, routed)
         metrics = Metrics()
-        front = Front(ring if keyed else None, metrics, log)
+        front = Front(ring if keyed else None, metrics, log, tracing)
         room.on_fault = front.noted
         watching = Watching(desk, upstreams, metrics, ring.names)
         desk.on_judged, desk.on_unjudged = watching.judged, watching.unjudged
@@ -152,6 +157,7 @@ async def serve(
     *,
     started: Callable[[Running], None],
     log: Log | None = None,
+    tracing: "Tracing | None" = None,
 ) -> None:
     """Serve until a signal says to stop. `started` is called once requests are taken.
 
@@ -159,7 +165,7 @@ async def serve(
     """
     log = log or Log()
     with _bound(serving.host, serving.port) as listener, _logged(log):
-        async with opened(settings, serving, routing, log) as gateway:
+        async with opened(settings, serving, routing, log, tracing) as gateway:
             config = uvicorn.Config(
                 gateway.app,
                 http=Guarded,

@@ -7,6 +7,7 @@ shut for good (a wrong key, minutes of nothing but 429) is made anew after REOPE
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from adjudge.config import Arm, Settings
 from adjudge.gateway.purse import Purses
@@ -15,6 +16,9 @@ from adjudge.judging.backends.base import Backend, open_backend
 from adjudge.judging.limits import Gate
 from adjudge.judging.run import reachable
 
+if TYPE_CHECKING:
+    from adjudge.gateway.tracing import Tracing  # an extra
+
 REOPEN_S = 30.0
 RETRIES = 2
 
@@ -22,7 +26,8 @@ RETRIES = 2
 class Upstreams(Mapping[str, Asker]):
     """Server name -> Asker, for every server of these arms. To be made on the event loop that uses it."""
 
-    def __init__(self, settings: Settings, arms: Iterable[Arm]) -> None:
+    def __init__(self, settings: Settings, arms: Iterable[Arm], tracing: "Tracing | None" = None) -> None:
+        self._tracing = tracing
         self._servers = {arm.server: settings.servers[arm.server] for arm in reachable(arms, settings)}
         self.backends: dict[str, Backend] = {}
         self._purses = Purses()
@@ -47,6 +52,10 @@ class Upstreams(Mapping[str, Asker]):
     def __len__(self) -> int:
         return len(self._servers)
 
+    def traced(self, backend: Backend, server: str) -> Backend:
+        """The backend as it is asked: with a span around each question, where somebody collects them."""
+        return backend if self._tracing is None else self._tracing.traced(backend, self._servers[server])
+
     def down(self) -> dict[str, str]:
         """The servers that are not asked now, and why."""
         found = {}
@@ -63,4 +72,4 @@ class Upstreams(Mapping[str, Asker]):
         server = self._servers[name]
         gate = Gate(name, server)
         gate.hurry()
-        return Asker(self.backends[name], gate, self._purses, min(server.retries, RETRIES))
+        return Asker(self.traced(self.backends[name], name), gate, self._purses, min(server.retries, RETRIES))

@@ -213,7 +213,7 @@ class _Work:
     ) -> tuple[Reply | None, Problem | None]:
         """(the reply, why it is none)"""
         shared = self._api.upstreams[sent.arm.server]
-        asker = Asker(exchange, shared.gate, shared.budget, shared.retries)
+        asker = Asker(self._api.upstreams.traced(exchange, sent.arm.server), shared.gate, shared.budget, shared.retries)
         name = sent.arm.name
         sent.purse.use()
         try:
