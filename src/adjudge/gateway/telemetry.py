@@ -14,6 +14,8 @@ from adjudge.types import Judgment
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120)
+JUDGMENT_BUCKETS_S = tuple(round(m * 10.0**e, 6) for e in range(-3, 3) for m in (1, 1.5, 2.2, 3.3, 4.7, 6.8))
+"""The E6 series, each about 1.5 times the one before: fine enough to read quantiles from."""
 
 
 class Metrics:
@@ -34,7 +36,7 @@ class Metrics:
         self.open = Gauge("adjudge_requests_open", "Requests being answered", registry=registry)
         self.judgments = counter("judgments", "Judgments bought", "arm", "outcome")
         self.judgment_seconds = Histogram(
-            "adjudge_judgment_seconds", "Time to buy a judgment", ["arm"], buckets=BUCKETS_S, registry=registry
+            "adjudge_judgment_seconds", "Time to buy a judgment", ["arm"], buckets=JUDGMENT_BUCKETS_S, registry=registry
         )
         self.cached = counter("judgments_cached", "Judgments that were known or shared", "arm")
         self.completions = counter("completions", "Chat completions passed on", "arm", "outcome")

@@ -2,7 +2,8 @@
 // that says what it holds; one tab stop a chart, arrows move within it.
 //
 // figure: {id, title, unit, value(x) -> words, bars: [{name, hue, of(bin)}], threads: [{name, hue, of(bin), dashed,
-// steps}], beads: [{name, hue, of(bin) -> [value, low, high, n]}], rules: [{name, kind, at}], top, share, log, caption}
+// steps}], beads: [{name, hue, of(bin) -> [value, low, high, n]}], rules: [{name, kind, at}], share (0 to 1), log,
+// also(bin) -> more words, together: bins at most, caption, empty(bins) -> what to say where there is nothing}
 const HEIGHT = 190;
 const MARGIN = { left: 52, right: 12, top: 8, bottom: 22 };
 
@@ -77,7 +78,10 @@ function picture(made, bins, width, withSeconds) {
   parts.push(...timeTicks(bins, x, wide, width, withSeconds));
   bins.forEach((bin, i) => parts.push(...bars(made, bin, x(i), wide, y)));
   for (const thread of made.threads || []) parts.push(drawn(thread, bins, x, wide, y));
-  for (const bead of made.beads || []) bins.forEach((bin, i) => parts.push(...beads(bead, bin, x(i) + wide / 2, y)));
+  (made.beads || []).forEach((bead, k, all) => {
+    const aside = (k - (all.length - 1) / 2) * 9; // side by side, so that none covers another
+    bins.forEach((bin, i) => parts.push(...beads(bead, bin, x(i) + wide / 2 + aside, y)));
+  });
   for (const rule of made.rules || []) {
     parts.push(svg("line", { class: `rule ${rule.kind}`, x1: MARGIN.left, x2: width - MARGIN.right, y1: y.at(rule.at), y2: y.at(rule.at) }));
     const above = y.at(rule.at) - 5 > MARGIN.top + 8;
@@ -115,7 +119,7 @@ function bars(made, bin, at, wide, y) {
   return found;
 }
 
-// A thread goes over bins that have nothing; a point that stands alone is a bead.
+// A thread goes over bins that have nothing; one or two points alone would be no line to see, so they are beads.
 function drawn(thread, bins, x, wide, y) {
   const points = bins.map((bin, i) => [x(i) + wide / 2, thread.of(bin)]).filter(([, value]) => known(value));
   const group = svg("g", { class: thread.hue });
@@ -125,7 +129,7 @@ function drawn(thread, bins, x, wide, y) {
     path += i === 0 ? `M${at.toFixed(1)} ${level}` : thread.steps ? `H${at.toFixed(1)}V${level}` : `L${at.toFixed(1)} ${level}`;
   });
   if (points.length > 1) group.append(svg("path", { class: thread.dashed ? "thread dashed" : "thread", d: path }));
-  if (points.length && points.length <= 20) {
+  if (points.length <= 2) {
     for (const [at, value] of points) group.append(svg("circle", { class: "bead", cx: at, cy: y.at(value), r: 3 }));
   }
   return group;
@@ -194,7 +198,7 @@ class Chart {
     this.data.hidden = !some;
     this.legend.replaceChildren(...(some ? [legend(made)] : []));
     const focused = this.body.contains(document.activeElement);
-    if (!some) this.body.replaceChildren(element("p", "nothing", made.empty || "Nothing in this time"));
+    if (!some) this.body.replaceChildren(element("p", "nothing", made.empty?.(bins) || "Nothing in this time"));
     else this.body.replaceChildren(picture(made, bins, Math.max(this.body.clientWidth, 280), withSeconds));
     if (focused) this.body.querySelector(".mark[tabindex='0']")?.focus();
     this.numbers();

@@ -16,7 +16,7 @@ function figures(series, about, words_) {
       id: "judgments", title: "Judgments", unit: `per ${words_}`, value: figure,
       bars: [
         { name: "bought, with a verdict", hue: "hue-lead", of: (bin) => sum(bin, "judgments", VERDICT) },
-        { name: "bought, without", hue: "hue-truncated", of: (bin) => sum(bin, "judgments", (...l) => !VERDICT(...l)) },
+        { name: "bought, without", hue: "hue-none", of: (bin) => sum(bin, "judgments", (...l) => !VERDICT(...l)) },
         { name: "cached", hue: "hue-tie", of: (bin) => sum(bin, "judgments_cached") },
         { name: "chat completions", hue: "hue-second", of: (bin) => sum(bin, "completions") },
         { name: "not judged", hue: "hue-warm", of: (bin) => sum(bin, "unjudged") },
@@ -27,10 +27,11 @@ function figures(series, about, words_) {
       id: "spend", title: "Spend", unit: `US dollars per ${words_}, by arm`, value: dollars,
       bars: arms("cost_usd").map((arm) => ({ name: arm, hue: hue(arm), of: (bin) => sum(bin, "cost_usd", (a) => a === arm) })),
       caption: `${dollars(series.total("cost_usd"))} since the start. Caps are below, under Budgets.`,
-      empty: "Nothing was spent in this time",
+      empty: () => "Nothing was spent in this time",
     },
   ];
   if (router) found.push(...routed(series, router, sum, level));
+  if (router?.audit > 0 || series.total("feedback") > 0) found.push(agreement(router, sum));
   found.push(
     {
       id: "share", title: "Share of each arm", unit: "of the verdicts bought, audits left out", value: percent0, share: true,
@@ -52,7 +53,7 @@ function figures(series, about, words_) {
         name: kind, hue: `hue-${kind}`, of: (bin) => part(sum(bin, "judgments", (_, outcome) => outcome === kind), sum(bin, "judgments")),
       })),
       caption: "Unread: no verdict could be parsed. Truncated: the token cap cut it. Neither counts as a verdict anywhere.",
-      empty: "Every judgment of this time gave a verdict",
+      empty: (bins) => (bins.some((bin) => sum(bin, "judgments") > 0) ? "Every judgment of this time gave a verdict" : undefined),
     },
   );
   return found;
@@ -101,27 +102,26 @@ function routed(series, router, sum, level) {
         "The router was fitted for no radius, so an alarm is raised at the default one.",
     });
   }
-  if (router.audit > 0 || series.total("feedback") > 0) found.push(agreement(series, router, sum));
   return found;
 }
 
 // Shares with their intervals: few a bin, so bins are put together to twelve.
-function agreement(series, router, sum) {
+function agreement(router, sum) {
   const share = (some, all) => (all > 0 ? [some / all, ...wilson(some / all, all), all] : undefined);
+  const audits = {
+    name: `same verdict as ${router?.dear}`, hue: "hue-lead",
+    of: (bin) => share(sum(bin, "audits", (r) => r === "same"), sum(bin, "audits", (r) => ["same", "tie", "other"].includes(r))),
+  };
+  const labels = {
+    name: "right by feedback", hue: "hue-warm",
+    of: (bin) => share(sum(bin, "feedback", (a, r) => r === "right") + 0.5 * sum(bin, "feedback", (a, r) => r === "tie"), sum(bin, "feedback")),
+  };
+  const audited = router?.audit > 0;
   return {
-    id: "agreement", title: "Agreement and accuracy", unit: `share, with 95 % intervals`, value: percent0, share: true, together: 12,
-    beads: [
-      {
-        name: `same verdict as ${router.dear}`, hue: "hue-lead",
-        of: (bin) => share(sum(bin, "audits", (r) => r === "same"), sum(bin, "audits", (r) => ["same", "tie", "other"].includes(r))),
-      },
-      {
-        name: "right by feedback", hue: "hue-warm",
-        of: (bin) => share(sum(bin, "feedback", (a, r) => r === "right") + 0.5 * sum(bin, "feedback", (a, r) => r === "tie"), sum(bin, "feedback")),
-      },
-    ],
-    caption: router.audit > 0 ? `${percent(router.audit)} of the routed judgments are audited by ${plain(router.dear)}.` : "No share of the judgments is audited.",
-    empty: "No audit and no label in this time",
+    id: "agreement", title: "Agreement and accuracy", unit: "share, with 95 % intervals", value: percent0, share: true, together: 12,
+    beads: audited ? [audits, labels] : [labels],
+    caption: audited ? `${percent(router.audit)} of the routed judgments are audited by ${plain(router.dear)}.` : "No share of the judgments is audited.",
+    empty: () => "No audit and no label in this time",
   };
 }
 

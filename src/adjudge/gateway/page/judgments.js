@@ -1,5 +1,6 @@
 // The latest judgments: one row each, opened with its texts as the store has them.
 const KEPT_ROWS = 200;
+const SHOWN_ROWS = 25;
 
 class Judgments {
   constructor(ask) {
@@ -7,6 +8,12 @@ class Judgments {
     this.rows = byId("rows");
     this.only = byId("only");
     this.all = [];
+    this.shown = SHOWN_ROWS;
+    byId("more").addEventListener("click", () => {
+      this.shown = KEPT_ROWS;
+      this.show();
+      this.focus(this.heads()[Math.min(SHOWN_ROWS, this.heads().length - 1)]);
+    });
     this.rows.addEventListener("keydown", (event) => this.moved(event));
     this.only.addEventListener("change", () => this.show());
   }
@@ -26,7 +33,7 @@ class Judgments {
       if (this.wanted(one)) this.rows.prepend(this.row(one, fresh));
     }
     this.all.splice(0, this.all.length - KEPT_ROWS);
-    while (this.rows.childElementCount > KEPT_ROWS) this.rows.lastChild.remove();
+    this.trim();
     if (latest.length) this.settle();
   }
 
@@ -38,15 +45,25 @@ class Judgments {
   }
 
   show() {
-    this.rows.replaceChildren(...this.all.filter((one) => this.wanted(one)).map((one) => this.row(one)).reverse());
+    this.rows.replaceChildren(...this.all.filter((one) => this.wanted(one)).reverse().slice(0, this.shown).map((one) => this.row(one)));
     this.settle();
+  }
+
+  // The oldest go, but for those that are being read.
+  trim() {
+    const closed = [...this.rows.children].filter((row) => !row.open && !row.contains(document.activeElement));
+    const over = Math.max(0, this.rows.childElementCount - this.shown);
+    for (const row of closed.reverse().slice(0, over)) row.remove();
   }
 
   // One tab stop for the list, and how many there are.
   settle() {
     const heads = this.heads();
     if (!heads.some((head) => head.tabIndex === 0)) heads[0]?.setAttribute("tabindex", 0);
-    byId("count").textContent = heads.length === this.all.length ? `the last ${heads.length}` : `${heads.length} of the last ${this.all.length}`;
+    const wanted = this.all.filter((one) => this.wanted(one)).length;
+    byId("count").textContent = wanted === this.all.length ? `the last ${wanted}` : `${wanted} of the last ${this.all.length}`;
+    byId("more").hidden = wanted <= this.shown;
+    byId("more").textContent = `Show all ${wanted}`;
   }
 
   heads() {
@@ -160,7 +177,7 @@ const place = (call) => [call.order && `, ${ORDERS[call.order]}`, call.response_
 function said(call) {
   const made = element("div", "");
   if (call.reasoning) {
-    const head = element("summary", "", "Reasoning of ", words("bdi", "", call.arm), ` (${call.reasoning.length.toLocaleString("en")} characters)`);
+    const head = element("summary", "", "Reasoning of ", words("bdi", "", call.arm), ` (${count(call.reasoning.length)} characters)`);
     made.append(element("details", "thought", head, words("pre", "", call.reasoning)));
   }
   made.append(call.text ? block(`${call.arm}${place(call)} wrote`, call.text) : element("p", "quietly", call.error ? "No answer." : "An empty answer."));

@@ -6,7 +6,7 @@ const judgments = new Judgments(ask);
 const charts = new Map();
 let about = null;
 let state = null;
-let range = "1h";
+let range = "";
 let failures = 0;
 
 const headers = () => {
@@ -25,13 +25,13 @@ async function ask(path) {
 
 async function listen() {
   say("connecting", failures ? "connecting again" : "connecting");
-  const answer = await fetch("/v1/events", { headers: headers(), cache: "no-store" });
+  const answer = await lost(fetch("/v1/events", { headers: headers(), cache: "no-store" }));
   if (answer.status === 401 || answer.status === 403) throw new Refused((await answer.json()).error?.message);
-  if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+  if (!answer.ok) throw new Lost(`HTTP ${answer.status}`);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await lost(reader.read());
     if (done) return;
     const events = (rest + value).split("\n\n");
     rest = events.pop();
@@ -39,13 +39,18 @@ async function listen() {
   }
 }
 
+// What the network does to us; any other error is ours, and is not to be hidden.
+const lost = (doing) => doing.catch((error) => { throw new Lost(error.message); });
+
+class Lost extends Error {}
+
 class Refused extends Error {}
 
 function take(event) {
   const data = event.split("\n").find((line) => line.startsWith("data: "));
   if (!data) return;
   const tick = JSON.parse(data.slice(6));
-  if (tick.about) begin(tick.about);
+  if (tick.about) begin(tick.about, tick.now_s);
   series.take(tick);
   state = tick.state;
   judgments.take(tick.latest, !tick.about);
@@ -54,15 +59,16 @@ function take(event) {
   if (!document.hidden) draw();
 }
 
-function begin(told) {
+function begin(told, now) {
   about = told;
+  if (!range) look(now - told.started_s < 600 ? "5m" : "1h");
   const fresh = new Series();
   Object.assign(series, fresh);
   judgments.begin([...(about.router ? [about.router.name] : []), ...about.arms]);
   byId("ask").hidden = true;
   byId("told").hidden = byId("parts").hidden = false;
   byId("forget").hidden = !sessionStorage.getItem(KEY);
-  byId("about").textContent = `adjudge ${about.version}, running since ${new Date(1000 * about.started_s).toLocaleString("en-GB")}. ` +
+  byId("about").textContent = `adjudge ${about.version}, running since ${toDate(about.started_s)}. ` +
     "Counts are those of /metrics: they begin with the process.";
   byId("first").textContent = firstRequest();
 }
@@ -83,6 +89,7 @@ async function run() {
         await asked(error.message);
         continue;
       }
+      if (!(error instanceof Lost)) throw error;
       failures += 1;
     }
     const wait = Math.min(2 ** failures, 10);
@@ -126,7 +133,22 @@ byId("forget").addEventListener("click", () => {
 
 // -- drawing
 
-function draw() {
+// What is scrolled out of sight is drawn when it comes into it.
+const sight = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) [...charts.values()].find((chart) => chart.figure === target).seen = isIntersecting;
+  if (state) draw();
+});
+
+function placed(made) {
+  const chart = new Chart(made.title);
+  charts.set(made.id, chart);
+  byId("charts").append(chart.figure);
+  chart.seen = true;
+  sight.observe(chart.figure);
+  return chart;
+}
+
+function draw(all = false) {
   const empty = !["judgments", "judgments_cached", "completions", "unjudged"].some((metric) => series.total(metric) > 0);
   byId("empty").hidden = !empty;
   for (const id of ["facts", "figures", "judgments"]) byId(id).hidden = empty;
@@ -135,11 +157,8 @@ function draw() {
     tiles();
     const bins = series.bins(range);
     for (const made of figures(series, about, RANGES[range].words)) {
-      if (!charts.has(made.id)) {
-        charts.set(made.id, new Chart(made.title));
-        byId("charts").append(charts.get(made.id).figure);
-      }
-      charts.get(made.id).draw(made, together(bins, made.together), range === "5m");
+      const chart = charts.get(made.id) || placed(made);
+      if (all || chart.seen) chart.draw(made, together(bins, made.together), range === "5m");
     }
   }
   accounts();
@@ -254,11 +273,15 @@ function theme(name) {
 byId("theme").addEventListener("click", () => theme(THEMES[(THEMES.indexOf(root.dataset.theme || "auto") + 1) % THEMES.length]));
 if (THEMES.includes(localStorage.getItem("adjudge-theme"))) theme(localStorage.getItem("adjudge-theme"));
 
-for (const button of document.querySelectorAll("[data-range]")) {
+const buttons = [...document.querySelectorAll("[data-range]")];
+function look(back) {
+  range = back;
+  for (const button of buttons) button.setAttribute("aria-pressed", button.dataset.range === back);
+}
+for (const button of buttons) {
   button.addEventListener("click", () => {
-    range = button.dataset.range;
-    for (const one of document.querySelectorAll("[data-range]")) one.setAttribute("aria-pressed", one === button);
-    draw();
+    look(button.dataset.range);
+    draw(true);
   });
 }
 
@@ -297,7 +320,7 @@ addEventListener("keydown", (event) => {
   if (markOf(event)) document.activeElement.blur();
 });
 addEventListener("scroll", hideTip, { passive: true });
-addEventListener("resize", () => { if (state) draw(); });
-document.addEventListener("visibilitychange", () => { if (!document.hidden && state) draw(); });
+addEventListener("resize", () => { if (state) draw(true); });
+document.addEventListener("visibilitychange", () => { if (!document.hidden && state) draw(true); });
 
 run();
