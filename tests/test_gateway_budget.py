@@ -174,3 +174,23 @@ def test_where_the_caps_have_no_room_for_all_a_router_may_buy_less_is_bought(tmp
             assert not dear.asked
 
     asyncio.run(work())
+
+
+def test_what_a_routed_judgment_falls_back_to_counts_in_the_routers_budget_and_nothing_else_does(tmp_path, folder):
+    async def work():
+        async with serving_model(Model(verdict("A", output=200))) as dear:
+            told = settings({"cheap": "http://127.0.0.1:1/v1", "dear": dear.url}, PRICES)
+            given = routing(folder, told, budget=4.0)
+            async with gateway(told, tmp_path / "g.db", given) as client:
+                for body in pairs(4, 10):
+                    assert (await client.post("/v1/judge", {"arm": "cheap", **body}))[0] in (502, 503)
+                first, second = pairs(2)
+                _, found = await client.post("/v1/judge", {"arm": "auto", **first})
+                tried = [one["arm"] for one in found["why"]["tried"]]
+                assert (found["arm"], tried) == ("dear", [given.arm.name, "cheap"])
+                await client.post("/v1/judge", {"arm": "dear", **second})
+            async with Ledger(str(tmp_path / "g.db")) as ledger:
+                assert (await ledger.totals(given.account)).units == 200
+                assert (await ledger.totals("")).output_tokens == 400
+
+    asyncio.run(work())

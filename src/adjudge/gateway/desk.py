@@ -128,7 +128,7 @@ class Desk:
         if known := self._known.get(key):
             self._known.move_to_end(key)
             return Judged(key=key, arm=known[0], judgment=known[1], cached=True)
-        task, mine = self.room.shared(key, lambda: self._bought(key, pair, arm, caller, arm != asked))
+        task, mine = self.room.shared(key, lambda: self._bought(key, pair, arm, caller, asked))
         done, _ = await asyncio.wait({task}, timeout=seconds)
         if not done:
             raise Problem(504, "deadline", f"arm {arm} gave no judgment within {seconds:.3g} s; it goes on, ask again")
@@ -137,21 +137,22 @@ class Desk:
             raise _failure(judged)
         return judged if mine or judged.cached else msgspec.structs.replace(judged, cached=True)
 
-    async def _bought(self, key: str, pair: Pair, arm: str, caller: Caller, fallen: bool) -> Judged:
+    async def _bought(self, key: str, pair: Pair, arm: str, caller: Caller, asked: str) -> Judged:
         """From the store, or from the servers. Belongs to nobody: it runs to its end."""
         found = await self._shelf.find(key)
         if found is not None:
             return self._remember(Judged(key=key, arm=arm, judgment=_slim(found), cached=True))
         async with self.room.turn():
             began = time.monotonic()
-            judged = await self._paid(key, pair, arm, caller, fallen)
+            judged = await self._paid(key, pair, arm, caller, asked)
             self.on_judged(pair, judged, time.monotonic() - began)
         return self._remember(judged)
 
-    async def _paid(self, key: str, pair: Pair, arm: str, caller: Caller, fallen: bool) -> Judged:
-        routed = self._routed if self._routed is not None and arm == self._routed.name else None
-        accounts = tuple(dict.fromkeys((caller.account, WHOLE))) + ((routed.routing.account,) if routed else ())
-        purse = Purse(self.ledger, accounts)
+    async def _paid(self, key: str, pair: Pair, arm: str, caller: Caller, asked: str) -> Judged:
+        budgeted = self._routed if self._routed is not None and asked == self._routed.name else None
+        routed = budgeted if arm == asked else None  # else an arm that the router's judgment falls back to
+        accounts = tuple(dict.fromkeys((caller.account, WHOLE)))
+        purse = Purse(self.ledger, (*accounts, budgeted.routing.account) if budgeted else accounts)
         settings = self.guided if pair.rubric else self.settings
         await self._put_aside(purse, pair, settings, arm, routed)
         purse.use()
@@ -165,11 +166,11 @@ class Desk:
                 await self._shelf.keep(Bought(wanted, kept, judgment))
             if routed is not None:
                 units = float(judgment.extra.get("route", {}).get("cost", 0.0))
-            elif fallen and self._routed is not None:
-                self._routed.charge(judgment)
+            elif budgeted is not None:
+                units = budgeted.charge(judgment)
         finally:
-            asked = judgment is None or bool(judgment.calls)
-            self.room.begun(purse.close(units, _usage(judgment), judgments=int(asked)))
+            bought = purse.spent_usd > 0 or (judgment is not None and bool(judgment.calls))
+            self.room.begun(purse.close(units, _usage(judgment), judgments=int(bought)))
         if purse.refused is not None and judgment.outcome is Outcome.FAILED:
             raise purse.refused
         return Judged(key=key, arm=arm, judgment=judgment, units=units)
