@@ -152,7 +152,7 @@ def test_auto_picks_an_arm_for_a_chat_completion_and_the_pace_counts_it(tmp_path
             async with gateway(told, tmp_path / "g.db", routing(folder, told, kind, 4.0)) as client:
                 for i in range(12):
                     messages = [{"role": "user", "content": f"Which is better? {i}"}]
-                    body = {"model": "adjudge/auto", "messages": messages, "stream": False}
+                    body = {"model": "adjudge/auto", "messages": messages, "stream": i % 2 == 1}
                     status, _, headers = await client.posted("/v1/chat/completions", body)
                     assert (status, headers["x-adjudge-arm"] in ("cheap", "dear")) == (200, True)
                 _, text = await client.get("/metrics")

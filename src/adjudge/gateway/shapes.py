@@ -17,7 +17,7 @@ MOST_ITEMS = 1000
 MOST_RESPONSES = 64
 Text = Annotated[str, Meta(min_length=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
-Seconds = Annotated[float, Meta(gt=0, le=3600)]
+Seconds = Annotated[float, Meta(ge=0.1, le=3600)]
 JudgmentId = Annotated[str, Meta(pattern="^jdg_[0-9a-f]{32}$", description="Of an earlier judgment: its `id`.")]
 
 
