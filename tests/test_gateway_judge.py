@@ -41,17 +41,36 @@ async def test_a_judgment_is_bought_once_and_costs_nothing_the_second_time(clien
     assert (status, kept["prompt"], kept["calls"][0]["text"]) == (200, PAIR["prompt"], "[[A]]")
 
 
-def test_what_an_earlier_process_bought_is_not_bought_again(tmp_path):
+def test_what_an_earlier_process_bought_is_not_bought_again_and_takes_labels(store_url):
     async def work():
         async with serving_model(Model(verdict("B"))) as model:
             told = settings({"plain": model.url})
             ids = []
             for _ in range(2):
-                async with gateway(told, tmp_path / "g.db") as client:
-                    _, found = await client.post("/v1/judge", {"arm": "plain", **PAIR})
+                async with gateway(told, store_url, cap_usd=1.0) as client:
+                    _, found = await client.post("/v1/judge", {"arm": "plain", **PAIR, "domain": "sums \0"})
                     ids.append((found["id"], found["outcome"], found["cached"]))
+                    assert (await client.post("/v1/feedback", {"id": found["id"], "gold": "B"}))[1]["reward"] == 1.0
+                    _, kept = await client.get(f"/v1/judgments/{found['id']}")
+                    assert (kept["gold"], kept["domain"], kept["calls"][0]["text"]) == ("B", "sums \0", "[[B]]")
             assert ids == [(ids[0][0], "B", False), (ids[0][0], "B", True)]
             assert len(model.asked) == 1
+
+    asyncio.run(work())
+
+
+def test_two_gateways_on_one_postgresql_share_judgments_and_the_cap(postgres):
+    async def work():
+        async with serving_model(Model(verdict(prompt=400, output=60), delay_s=0.05)) as model:
+            told = settings({"plain": model.url})
+            cap = {"cap_usd": 0.02}
+            async with gateway(told, postgres, **cap) as one, gateway(told, postgres, **cap) as other:
+                _, first = await one.post("/v1/judge", {"arm": "plain", **PAIR})
+                _, again = await other.post("/v1/judge", {"arm": "plain", **PAIR})
+                assert (first["cached"], again["cached"], again["id"]) == (False, True, first["id"])
+                bodies = [{"arm": "plain", **PAIR, "response_a": str(i)} for i in range(40)]
+                await asyncio.gather(*(who.post("/v1/judge", body) for body in bodies for who in (one, other)))
+            assert 5 <= model.answered <= 20  # each costs a twentieth of the cap, and may cost a tenth
 
     asyncio.run(work())
 
