@@ -180,8 +180,10 @@ class Chart {
     this.data.addEventListener("toggle", () => this.numbers());
   }
 
-  get held() {
-    return this.body.matches(":hover") || this.body.contains(document.activeElement);
+  // What has to be asked of the page before anything is changed on it: for all charts at once, so that it is laid out once.
+  measure() {
+    this.held = this.body.matches(":hover") || this.body.contains(document.activeElement);
+    this.width = Math.max(this.body.clientWidth, 240);
   }
 
   draw(made, bins, withSeconds) {
@@ -199,12 +201,17 @@ class Chart {
     this.legend.replaceChildren(...(some ? [legend(made)] : []));
     const focused = this.body.contains(document.activeElement);
     if (!some) this.body.replaceChildren(element("p", "nothing", made.empty?.(bins) || "Nothing in this time"));
-    else this.body.replaceChildren(picture(made, bins, Math.max(this.body.clientWidth, 280), withSeconds));
+    else this.body.replaceChildren(picture(made, bins, this.width, withSeconds));
     if (focused) this.body.querySelector(".mark[tabindex='0']")?.focus();
     this.numbers();
   }
 
   numbers() {
-    if (this.data.open && !this.data.contains(document.activeElement)) this.data.replaceChildren(this.data.firstChild, table(this.made, this.bins, this.withSeconds));
+    const before = this.data.querySelector(".scroll");
+    if (!this.data.open || before?.contains(document.activeElement)) return;
+    const scrolled = before?.scrollTop || 0;
+    const fresh = table(this.made, this.bins, this.withSeconds);
+    this.data.replaceChildren(this.data.firstChild, fresh);
+    fresh.scrollTop = scrolled;
   }
 }

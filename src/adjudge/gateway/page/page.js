@@ -8,6 +8,7 @@ let about = null;
 let state = null;
 let range = "";
 let failures = 0;
+let drawnAt = 0;
 
 const headers = () => {
   const key = sessionStorage.getItem(KEY);
@@ -51,13 +52,17 @@ function take(event) {
   if (!data) return;
   const tick = JSON.parse(data.slice(6));
   if (tick.about) begin(tick.about, tick.now_s);
-  series.take(tick);
+  const fresh = series.take(tick) || JSON.stringify(tick.state) !== JSON.stringify(state);
   state = tick.state;
   judgments.take(tick.latest, !tick.about);
   failures = 0;
   say("live", "live");
-  if (!document.hidden) draw();
+  const bin = Math.floor(series.now / RANGES[range].bin);
+  if (!document.hidden && (fresh || tick.about || bin !== drawnAt || waiting())) draw(Boolean(tick.about));
 }
+
+// A chart that was held while somebody looked at it has something to catch up with when it is let go.
+const waiting = () => [...charts.values()].some((chart) => chart.figure.classList.contains("paused"));
 
 function begin(told, now) {
   about = told;
@@ -139,6 +144,7 @@ const sight = new IntersectionObserver((entries) => {
   if (state) draw();
 });
 
+// The chart's place, in the order in which figures first had something to say.
 function placed(made) {
   const chart = new Chart(made.title);
   charts.set(made.id, chart);
@@ -156,10 +162,11 @@ function draw(all = false) {
   if (!empty) {
     tiles();
     const bins = series.bins(range);
-    for (const made of figures(series, about, RANGES[range].words)) {
-      const chart = charts.get(made.id) || placed(made);
-      if (all || chart.seen) chart.draw(made, together(bins, made.together), range === "5m");
-    }
+    drawnAt = Math.floor(series.now / RANGES[range].bin);
+    const due = figures(series, about, RANGES[range].words).map((made) => [made, charts.get(made.id) || placed(made)]);
+    const shown = due.filter(([, chart]) => all || chart.seen);
+    for (const [, chart] of shown) chart.measure();
+    for (const [made, chart] of shown) chart.draw(made, together(bins, made.together), range === "5m");
   }
   accounts();
 }

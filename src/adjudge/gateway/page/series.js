@@ -14,7 +14,11 @@ class Series {
     this.now = 0;
   }
 
+  // Whether anything is new in it.
   take(tick) {
+    const steps = JSON.stringify([tick.seconds, tick.minutes, tick.names]);
+    const fresh = steps !== this.before;
+    this.before = steps;
     for (const name of tick.names) {
       const [metric] = name;
       if (!this.places.has(metric)) this.places.set(metric, []);
@@ -30,6 +34,7 @@ class Series {
       }
       while (steps.length && steps[0].t <= this.now - kept - 60) steps.shift();
     }
+    return fresh;
   }
 
   // The sum over a metric's names that `fits` says yes to; `fits` is given the labels.
