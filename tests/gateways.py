@@ -1,9 +1,13 @@
 """What tests of the gateway share: a model server that is a function, and a gateway in this process with its client."""
 
 import asyncio
+import atexit
 import contextlib
+import functools
 import io
 import json
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +18,7 @@ from aiohttp import web
 from adjudge.config import Settings, from_dict
 from adjudge.gateway.server import Gateway, Running, Serving, serve
 from adjudge.gateway.telemetry import Log
+from adjudge.store.store import Store
 
 PRICE = {"input": 1.0, "output": 10.0}
 PAIR = {"prompt": "What is 2 + 2?", "response_a": "It is four.", "response_b": "It is five."}
@@ -132,6 +137,21 @@ class Client(NamedTuple):
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
 
+@functools.cache
+def _empty_store() -> Path:
+    """A store with its tables: making them takes longer than most tests."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    path = Path(folder.name) / "empty.db"
+    Store.open(str(path)).close()
+    return path
+
+
+def _prepare(store: Path | str) -> None:
+    if isinstance(store, Path) and not store.exists():
+        shutil.copy(_empty_store(), store)
+
+
 @contextlib.asynccontextmanager
 async def gateway(
     told: Settings, store: Path | str, routing: Any = None, *, tracing: Any = None, **how: Any
@@ -140,6 +160,7 @@ async def gateway(
     begun: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
     log = io.StringIO()
     how = {"port": 0, "stop_s": 5.0, "deadline_s": 10.0, **how}
+    _prepare(store)
     task = asyncio.ensure_future(
         serve(told, Serving(store=str(store), **how), routing, started=begun.set_result, log=Log(log), tracing=tracing)
     )
