@@ -170,3 +170,27 @@ def test_every_answer_has_an_id_the_callers_own_where_it_is_a_plain_one(tmp_path
                 assert found["request_id"] == headers["X-Request-Id"]
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("path", ["/v1/judge", "/v1/chat/completions", "/v1/rewards", "/v1/feedback"])
+def test_json_that_is_none_too_deep_or_no_text_is_refused_everywhere(tmp_path, path):
+    async def work():
+        async with gateway(
+            settings({"plain": "http://127.0.0.1:1/v1"}), tmp_path / "g.db", reward_arm="plain"
+        ) as client:
+            deep = b"[" * 100_000 + b"]" * 100_000
+            model = b'{"model":"adjudge/plain","arm":"plain","id":"jdg_' + b"0" * 32 + b'","gold":"A","prompt":"p",'
+            for body in (
+                b"",
+                b"nonsense",
+                b"null",
+                deep,
+                model + b'"messages":' + deep + b',"items":' + deep + b',"note":' + deep + b"}",
+                model + b'"messages":[{"role":"user","content":"\xff"}],"items":[{"prompt":"\xff"}],"note":"\xff"}',
+                model + b'"messages":7,"items":7,"note":7}',
+            ):
+                status, answer = await client.post(path, body)
+                assert (status, answer["error"]["type"]) == (400, "invalid_request_error"), body[:80]
+            assert "fault" not in client.log.getvalue()
+
+    asyncio.run(work())
