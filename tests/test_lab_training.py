@@ -244,7 +244,7 @@ def test_a_stage_whose_input_is_missing_says_what_to_run(tmp_path):
     loaded = preset.load(str(written(tmp_path)))
     with pytest.raises(ConfigError, match="run the stages before this one"):
         stages.run(loaded, 0, tmp_path / "out", lambda *_: None, ("judge-sft",))
-    with pytest.raises(ConfigError, match="seed 0, judge-sft direct: .*run the stages before this one"):
+    with pytest.raises(ConfigError, match=r"seed 0, judge-sft direct: .*run the stages before this one"):
         together.run_together(loaded, [0], tmp_path / "out", 2, lambda *_: None, ("judge-sft",))
 
 
