@@ -414,6 +414,7 @@ def test_a_chart_is_read_by_keyboard_and_holds_still_meanwhile(stage):
         assert re.match(r"\d\d:\d\d\n", last)
         await page.keyboard.press("ArrowLeft")
         assert await tip.inner_text() != last
+        await stage.client.post("/v1/judge", {"arm": "both", **pairs(1, 4500)[0]})
         await page.wait_for_selector("#figure-judgments.paused")
         await page.keyboard.press("Escape")
         assert await tip.is_hidden()

@@ -97,10 +97,12 @@ function timeTicks(bins, x, wide, width, withSeconds) {
   const each = Math.ceil(room / wide);
   const steps = [1, 2, 5, 6, 10, 12, 15, 20, 24, 30, 48].find((n) => n >= each) || each;
   const found = [];
-  for (let i = bins.length - 1; i >= 0; i -= steps) {
+  const half = withSeconds ? 27 : 18; // of a label's width
+  for (let i = bins.length - 1; i >= 0; i -= found.length ? steps : 1) {
     const at = x(i) + wide / 2;
-    if (at < MARGIN.left + room / 2 - 12) break;
-    found.push(svg("text", { class: "tick", x: Math.min(at, width - MARGIN.right - (withSeconds ? 26 : 16)), y: HEIGHT - 5, "text-anchor": "middle" }, clock(bins[i].t, withSeconds)));
+    if (at > width - half) continue;
+    if (at < MARGIN.left + half - 10) break;
+    found.push(svg("text", { class: "tick", x: at, y: HEIGHT - 5, "text-anchor": "middle" }, clock(bins[i].t, withSeconds)));
   }
   return found;
 }

@@ -1,8 +1,9 @@
 """Whether traffic has left what the router was fitted for: the running shift of its features against a radius.
 
-The features are those that the router read anyway, handed over by the threads that made them. `routing.drift` says what
-the shift is; here it is followed, and an alarm raised when even its least passes the radius. It is cleared below
-CLEAR of the radius, so that a shift about as large as the radius does not ring every minute.
+The features are those that the router read anyway, handed over by the threads that made them. Chat completions are no
+pairs, and are not compared. `routing.drift` says what the shift is; here it is followed, and an alarm raised when even
+its least passes the radius. It is cleared below CLEAR of the radius, so that a shift about as large as the radius does
+not ring every minute.
 
 A router that was fitted for radii says how far it holds: the smaller one of those over 0. For one that was fitted for
 none the radius is DEFAULT_NATS, a convention: it lets one instance in ten count two and a half times as much.

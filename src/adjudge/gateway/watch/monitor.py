@@ -1,8 +1,9 @@
 """What happened, by second and by minute, from one source of counts: the counters that /metrics shows.
 
-Nothing is counted here. Once a second the counters are read, and what they grew by is entered in that second and that
-minute; so a page that adds the steps up and one that asks /metrics get the same numbers. The histogram of latencies is
-read alike, bucket by bucket: buckets of several minutes and arms add up, and quantiles are read from their sum.
+Nothing is counted here. Every second, or every few where nobody watches, the counters are read, and what they grew by
+is entered in that second and that minute; so a page that adds the steps up and one that asks /metrics get the same
+numbers. The histogram of latencies is read alike, bucket by bucket: buckets of several minutes and arms add up, and
+quantiles are read from their sum.
 
 The latest judgments are the one thing that is handed over one by one: when, by which arm, what came of it. Never texts.
 """
@@ -55,7 +56,7 @@ class Latest(msgspec.Struct, frozen=True):
 
 
 class Monitor:
-    """Between `begin` and the end `look` is to be called about once a second. For one event loop."""
+    """Between `begin` and the end `look` is to be called every few seconds. For one event loop."""
 
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.time) -> None:
         self._registry, self._clock = registry, clock

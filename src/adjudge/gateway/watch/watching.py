@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 LOOK_S = 1.0
 ACCOUNTS_LOOKS = 3
+UNWATCHED_LOOKS = 5
+"""While no page is open only every fifth look is taken: with ten arms one takes 4 ms, which some request waits for."""
 
 
 class Watching:
@@ -61,6 +63,8 @@ class Watching:
         self._tasks = [asyncio.create_task(self._look_on())]
         if self.router is not None:
             self._tasks.append(asyncio.create_task(self.router.run()))
+        for task in self._tasks:
+            task.add_done_callback(self._over)
 
     async def close(self) -> None:
         await cancelled(self._tasks)
@@ -104,6 +108,11 @@ class Watching:
         with suppress(StoreError):
             self.accounts = await accounts(self.desk.ledger, self._names())
 
+    def _over(self, task: "asyncio.Task[None]") -> None:
+        """They go on for ever; one that does not is a fault, and is to be seen as one."""
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self.desk.room.on_fault(fault)
+
     async def _look_on(self) -> None:
         await asyncio.to_thread(import_module, "adjudge.metrics")  # it takes its time, which no request should wait for
         while True:
@@ -111,6 +120,7 @@ class Watching:
             self._looks += 1
             if self.watchers and self._looks % ACCOUNTS_LOOKS == 0:
                 await self.read_accounts()
-            self.monitor.look()
+            if self.watchers or self._looks % UNWATCHED_LOOKS == 0:
+                self.monitor.look()
             async with self._looked:
                 self._looked.notify_all()
