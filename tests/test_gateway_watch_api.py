@@ -98,6 +98,27 @@ def test_steps_and_totals_add_up_to_what_was_judged(tmp_path):
     asyncio.run(work())
 
 
+def test_a_long_past_comes_in_parts_and_without_waiting(tmp_path, monkeypatch):
+    monkeypatch.setattr(events_module, "AT_ONCE", 1)
+
+    async def work():
+        async with plain(tmp_path) as client:
+            watched = asyncio.ensure_future(events(client, 4))  # so that every second is looked at
+            for i in range(4):
+                await client.post("/v1/judge", {"arm": "plain", **pairs(1, i)[0]})
+                await asyncio.sleep(1.1)
+            await watched
+            told = [tick for _, tick in await events(client, 4)]
+            assert [len(tick["seconds"]) for tick in told] == [1, 1, 1, 1]
+            assert told[2]["now_s"] - told[0]["now_s"] < 0.9
+            names = [tuple(name) for tick in told for name in tick["names"]]
+            steps = {step["t"]: step["v"] for tick in told for step in tick["seconds"]}
+            judged = str(names.index(("judgments", "plain", "A")))
+            assert sum(values.get(judged, 0.0) for values in steps.values()) >= 3
+
+    asyncio.run(work())
+
+
 def test_only_so_many_watch_at_once_and_a_stream_has_an_end(tmp_path, monkeypatch):
     monkeypatch.setattr(events_module, "MOST_WATCHERS", 1)
     monkeypatch.setattr(events_module, "LIFE_S", 1.5)

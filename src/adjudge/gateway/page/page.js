@@ -36,7 +36,7 @@ async function listen() {
     if (done) return;
     const events = (rest + value).split("\n\n");
     rest = events.pop();
-    for (const event of events) take(event);
+    if (events.map(take).some(Boolean) && !document.hidden) draw(charts.size === 0);
   }
 }
 
@@ -47,9 +47,10 @@ class Lost extends Error {}
 
 class Refused extends Error {}
 
+// Whether there is anything to draw for it.
 function take(event) {
   const data = event.split("\n").find((line) => line.startsWith("data: "));
-  if (!data) return;
+  if (!data) return false;
   const tick = JSON.parse(data.slice(6));
   if (tick.about) begin(tick.about, tick.now_s);
   const fresh = series.take(tick) || JSON.stringify(tick.state) !== JSON.stringify(state);
@@ -58,7 +59,7 @@ function take(event) {
   failures = 0;
   say("live", "live");
   const bin = Math.floor(series.now / RANGES[range].bin);
-  if (!document.hidden && (fresh || tick.about || bin !== drawnAt || waiting())) draw(Boolean(tick.about));
+  return fresh || Boolean(tick.about) || bin !== drawnAt || waiting();
 }
 
 // A chart that was held while somebody looked at it has something to catch up with when it is let go.
