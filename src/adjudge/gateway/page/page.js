@@ -195,12 +195,10 @@ function alarms() {
   box.replaceChildren(...found.map(([what, text]) => element("p", "", element("strong", "", `${what}: `), text)));
 }
 
-const isVerdict = (arm, outcome) => !NO_VERDICT.includes(outcome);
-
 function tiles() {
   const all = series.total("judgments");
   const cached = series.total("judgments_cached");
-  const without = all - series.total("judgments", isVerdict);
+  const without = all - series.total("judgments", VERDICT);
   const completions = series.total("completions");
   const { quality, drift } = state;
   const latency = buckets(series, series.totals);
