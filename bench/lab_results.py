@@ -34,14 +34,16 @@ def shown(estimate: Estimate | None, digits: int = 1) -> str:
     return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
 
 
-def over_seeds(rows: Mapping[int, Mapping[str, Any]], name: str, scale: float, count: float, digits: int) -> list[str]:
+def over_seeds(
+    seeds: Iterable[int], rows: Mapping[int, Mapping[str, Any]], name: str, scale: float, count: float, digits: int
+) -> list[str]:
     """A cell for every seed, and one for their mean with its interval."""
     found = {
         seed: estimates.from_interval(*(scale * row[key] for key in (name, f"{name}_low", f"{name}_high")), count)
         for seed, row in rows.items()
         if name in row
     }
-    each = [f"{found[seed].value:.{digits}f}" if seed in found else "-" for seed in sorted(rows)]
+    each = [f"{found[seed].value:.{digits}f}" if seed in found else "-" for seed in seeds]
     return [*each, shown(estimates.over_seeds(found), digits)]
 
 
@@ -51,7 +53,7 @@ def judges(study: Readings) -> None:
         items = next(iter(of.values()))["items"]
         tokens = [row["tokens"] for row in of.values()]
         verdicts = [100 * row["verdicts"] for row in of.values()]
-        alphas = over_seeds(of, "alpha", 100, items, 1)
+        alphas = over_seeds(study.seeds, of, "alpha", 100, items, 1)
         said = SAID[role(study.preset, name)]
         rows.append([name, said, *alphas, f"{sum(tokens) / len(tokens):.0f}", f"{sum(verdicts) / len(verdicts):.1f}"])
     table(["judge", "kind", *(f"seed {s}" for s in study.seeds), "mean", "tokens", "verdicts, %"], rows)
@@ -60,8 +62,10 @@ def judges(study: Readings) -> None:
 def policies(study: Readings) -> None:
     rows, held = [], study.preset.world.held
     for name, of in study.held.items():
-        ends = over_seeds(of, "end_gold", 1, held, 2)
-        rows.append([name, study.preset.policies[name].judge, over_seeds(of, "start_gold", 1, held, 2)[-1], *ends])
+        ends = over_seeds(study.seeds, of, "end_gold", 1, held, 2)
+        rows.append(
+            [name, study.preset.policies[name].judge, over_seeds(study.seeds, of, "start_gold", 1, held, 2)[-1], *ends]
+        )
     table(["policy", "its judge", "start", *(f"end, seed {s}" for s in study.seeds), "end, mean"], rows)
 
 
