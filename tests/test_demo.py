@@ -197,7 +197,7 @@ def claimed(store: Path) -> bool:
 @needs_model
 @pytest.mark.slow
 def test_the_real_demo_stops_at_ctrl_c_and_goes_on_to_a_judge_whose_reasoning_pays(tmp_path):
-    command = [sys.executable, "-m", "adjudge", "demo", "--out", str(tmp_path), "--pairs", "100", "--json"]
+    command = [sys.executable, "-m", "adjudge", "demo", "--out", str(tmp_path), "--pairs", "200", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         while not claimed(tmp_path / "learn.db"):
             time.sleep(0.1)
@@ -209,8 +209,8 @@ def test_the_real_demo_stops_at_ctrl_c_and_goes_on_to_a_judge_whose_reasoning_pa
     again = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (again.returncode, again.stderr) == (0, "")
     judge, compare, _, _, result, _ = (step["result"] for step in json.loads(again.stdout)["steps"])
-    assert judge["complete"] and judge["skipped"] >= 1 and judge["skipped"] + judge["bought"] == 200
+    assert judge["complete"] and judge["skipped"] >= 1 and judge["skipped"] + judge["bought"] == 400
     overall = compare["rows"][0]
-    assert overall["gain_low"] > 0.1 and overall["accuracy"]["reasoning"] > 0.85 and overall["cost_ratio"] > 20
+    assert overall["gain_low"] > 0.05 and overall["accuracy"]["reasoning"] > 0.85 and overall["cost_ratio"] > 20
     tokens = result["rows"][0]["output_tokens"]
     assert tokens["instruct"] < tokens["route:router"] < tokens["reasoning"]
