@@ -94,7 +94,7 @@ def lines(path):
 def study(tmp_path_factory):
     """(folder, figures, the server's books) of a study whose gold, an arm, fails or says nothing now and then."""
     folder = tmp_path_factory.mktemp("study")
-    script = scripted.Script(says=SAYS, reasoning="reasoning_content", faults={"500": 0.1, "empty": 0.4})
+    script = scripted.Script(says=SAYS, reasoning="reasoning_content", faults={"500": 0.1, "empty": 0.15})
     with scripted.process(script) as server, pytest.MonkeyPatch.context() as patch:
         said = []
         patch.setattr("click.echo", lambda text, **_: said.append(text))
