@@ -29,6 +29,9 @@ def largest_total(available_SK: NDArray[np.int64], shares_S: Targets, shares_K: 
     return math.floor(min(bounds) + 1e-9)
 
 
+_NOTHING = 1e-9  # of a pair: a share so small that dividing by it overflows
+
+
 def allot(available_SK: NDArray[np.int64], total: int, targets_S: Targets, targets_K: Targets) -> NDArray[np.int64]:
     """Pairs to take per source and group. Targets are numbers of pairs; None: no target of its own."""
     want_SK = available_SK.astype(float)
@@ -36,7 +39,7 @@ def allot(available_SK: NDArray[np.int64], total: int, targets_S: Targets, targe
     for _ in range(_ROUNDS):
         for index, target in groups:
             held = want_SK[index].sum()
-            if held > 0:
+            if held > _NOTHING:
                 want_SK[index] = np.minimum(want_SK[index] * (target / held), available_SK[index])
     return _rounded(want_SK, available_SK)
 
