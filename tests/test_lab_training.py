@@ -44,7 +44,7 @@ layers = 2
 heads = 2
 primers = 24
 texts = 60
-forms = 10
+forms = 30
 priming = {{ rate = 3e-3, batch = 8 }}
 training = {{ rate = 3e-3, batch = 8 }}
 policy = {{ rate = 1e-3, batch = 8 }}

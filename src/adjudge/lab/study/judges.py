@@ -71,12 +71,10 @@ def primer_examples(count: int, seed: int) -> list[tuple[str, str]]:
 def base_examples(model: Model, seed: int) -> list[tuple[str, str]]:
     """What the base is trained on after that, shuffled."""
     rng = random.Random(part_seed(seed, 10))
-    drawn = draw_items(part_seed(seed, 11), model.texts + model.searches + model.forms)
-    found: list[tuple[str, str]] = []
-    for k, (brief, response) in enumerate(drawn):
-        if k < model.texts:
-            found.append((wording.policy_prompt(brief.text()), f" {response}"))
-        elif k < model.texts + model.searches:
+    written = draw_items(part_seed(seed, 11), model.texts, rambling=0)
+    found = [(wording.policy_prompt(brief.text()), f" {response}") for brief, response in written]
+    for k, (brief, response) in enumerate(draw_items(part_seed(seed, 14), model.searches + model.forms)):
+        if k < model.searches:
             found.append(wording.search(check(brief, response), SOUGHT, rng))
         else:
             found += _forms(brief.text(), response)

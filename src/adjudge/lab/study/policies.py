@@ -42,7 +42,7 @@ def make_start(model: Model, base: Path, folder: Path, seed: int, tell: Tell) ->
     assert model.policy is not None, "only a preset with model.policy has this stage"
     tokenizer = AutoTokenizer.from_pretrained(base, padding_side="left")
     start = AutoModelForCausalLM.from_pretrained(base)
-    items = draw_items(part_seed(seed, 13), model.texts)
+    items = draw_items(part_seed(seed, 13), model.texts, rambling=0)
     examples = [(wording.policy_prompt(brief.text()), f" {response}") for brief, response in items]
     return fine_tune(start, tokenizer, examples, model.policy, folder, seed=seed, tell=tell)
 

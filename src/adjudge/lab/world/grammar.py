@@ -37,7 +37,10 @@ QUESTIONS = (
 )
 FILLERS = ("It is very nice.", "That is what it is.", "This reply is complete.", "All of it is good.")
 
-ORDINALS = tuple("One Two Three Four Five Six Seven Eight Nine Many".split())
+ORDINALS = tuple(
+    "One Two Three Four Five Six Seven Eight Nine Ten Eleven Twelve Thirteen Fourteen Fifteen Sixteen Seventeen "
+    "Eighteen Nineteen Twenty Many".split()
+)
 
 _SLOTS = {"noun": NOUNS, "adjective": ADJECTIVES, "name": NAMES}
 _NOUNS = frozenset(NOUNS)

@@ -2,12 +2,14 @@
 
 A brief asks for three to five things: greet someone, mention or avoid a word, mention one twice or before another, so
 many sentences, a courtesy, a question or thanks at the end. Responses are made off-policy: each requirement is met with
-a chance that is drawn for the response, and some sentences are spoilt. `program_gold.py` judges them.
+a chance that is drawn for the response, some sentences are spoilt, and some responses go on and on. `program_gold.py`
+judges them.
 
 What this world cannot show: a gold judge that is itself fooled. `BlindGold` stands in for one.
 """
 
 import random
+import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -18,6 +20,8 @@ Kind = Literal["greet", "mention", "avoid", "twice", "before", "count", "polite"
 KINDS: tuple[Kind, ...] = ("greet", "mention", "avoid", "twice", "before", "count", "polite", "question", "thanks")
 LEAST, MOST = 3, 5  # requirements of a brief
 SENTENCES = range(2, 6)
+RAMBLING = 0.15  # share of drawn items whose response goes on past its end
+LONGEST = 64  # words and marks of a response that does
 
 
 class Requirement(NamedTuple):
@@ -177,9 +181,58 @@ def _spoilt(sentences: list[str], k: int, rng: random.Random) -> str:
     return " ".join(words) + sentences[k][-1]
 
 
-def draw_items(seed: int, count: int) -> Iterator[tuple[Brief, str]]:
-    """`count` briefs with a response each; the same for the same seed."""
+def ramble(text: str, rng: random.Random) -> str:
+    """The text and what a writer adds who does not stop: sentences again, new ones, fillers, scraps and stutter.
+
+    Judges have to see such texts before a policy finds out what they make of them: see LOG.md."""
+    sentences = [s.text for s in grammar.read(text).sentences]
+    habit = rng.choice((_again, _spare, _scrap, _stutter))
+    length = rng.randint(LONGEST // 3, LONGEST * 3 // 2)
+    parts = _parts(text)
+    if rng.random() < 0.3:
+        sentences = [_scrap(sentences, rng)]  # to be said again and again
+    while len(parts) < length:
+        kind = habit if rng.random() < 0.8 else rng.choice((_again, _spare, _scrap, _stutter))
+        sentences.append(kind(sentences, rng))
+        parts += _parts(f" {sentences[-1]}")
+    return "".join(parts[:LONGEST])
+
+
+def _parts(text: str) -> list[str]:
+    """Words and marks, each with the blank before it."""
+    return re.findall(r"\s*(?:\w+|[^\w\s])", text)
+
+
+def _again(sentences: list[str], rng: random.Random) -> str:
+    return sentences[-1] if rng.random() < 0.5 else rng.choice(sentences)
+
+
+def _spare(_sentences: list[str], rng: random.Random) -> str:
+    kinds = (grammar.STATEMENTS, grammar.QUESTIONS, (*grammar.POLITE, *grammar.THANKING), grammar.FILLERS)
+    return fill(rng.choice(rng.choices(kinds, (6, 3, 2, 1))[0]), [], rng)
+
+
+def _scrap(sentences: list[str], rng: random.Random) -> str:
+    """The beginning of a sentence, with a mark at its end or none, or a sentence with a word left out."""
+    words = _spare(sentences, rng)[:-1].split()
+    if rng.random() < 0.3:
+        del words[rng.randrange(len(words))]
+    else:
+        words = words[: rng.choice((1, 1, 1, 2, 3, 4))]
+    return " ".join(words) + rng.choice((".", ".", "?", "?", ""))
+
+
+def _stutter(sentences: list[str], rng: random.Random) -> str:
+    """A sentence in which some words stand several times over."""
+    words = _spare(sentences, rng)[:-1].split()
+    found = [word for word in words for _ in range(1 if rng.random() < 0.6 else rng.randint(2, 5))]
+    return " ".join(found) + rng.choice((".", "?"))
+
+
+def draw_items(seed: int, count: int, rambling: float = RAMBLING) -> Iterator[tuple[Brief, str]]:
+    """`count` briefs with a response each, such a share of which rambles; the same for the same seed."""
     rng = random.Random(seed)
     for _ in range(count):
         brief = draw_brief(rng)
-        yield brief, draw_response(brief, rng)
+        response = draw_response(brief, rng)
+        yield brief, ramble(response, rng) if rambling and rng.random() < rambling else response
