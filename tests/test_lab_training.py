@@ -36,7 +36,7 @@ about = "a test"
 seeds = [0]
 threads = 1
 judge_tokens = 80
-world = {{ train = 60, test = 12, briefs = 16, held = 6 }}
+world = {{ train = 320, test = 12, briefs = 16, held = 6 }}
 
 [model]
 width = 32
@@ -44,14 +44,14 @@ layers = 2
 heads = 2
 primers = 24
 texts = 60
-forms = 30
+forms = 10
 priming = {{ rate = 3e-3, batch = 8 }}
 training = {{ rate = 3e-3, batch = 8 }}
 policy = {{ rate = 1e-3, batch = 8 }}
 
 [judges.direct]
 mode = "direct"
-sft = {{ rate = 1e-3, batch = 8, save_steps = 2 }}
+sft = {{ rate = 3e-3, batch = 8, save_steps = 2 }}
 
 [policies.direct]
 judge = "direct"
@@ -210,7 +210,7 @@ def test_a_study_killed_in_mid_stage_or_run_in_two_processes_ends_as_an_unbroken
     )
     assert same(weights(whole / policy), weights(beside / policy))
     third = stages.run(preset.load(str(path)), 0, broken, lambda *_: pytest.fail("nothing was left to do"))
-    assert third["annotate"]["judge_train"] == 60
+    assert third["annotate"]["judge_train"] == 320
 
 
 @pytest.mark.slow
@@ -235,7 +235,7 @@ def test_a_stage_of_other_settings_is_refused(tmp_path):
     path = written(tmp_path)
     loaded = preset.load(str(path))
     stages.run(loaded, 0, tmp_path / "out", lambda *_: None, ("annotate",))
-    path.write_text(path.read_text().replace("train = 60", "train = 61"))
+    path.write_text(path.read_text().replace("train = 320", "train = 321"))
     with pytest.raises(ConfigError, match="other settings"):
         stages.run(preset.load(str(path)), 0, tmp_path / "out", lambda *_: None, ("annotate",))
 
