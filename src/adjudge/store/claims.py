@@ -5,7 +5,8 @@ the judgment. Whoever finds a row there leaves that judgment alone, unless the r
 """
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from sqlalchemy.engine import Connection
 from adjudge.store import liveness, rows
 from adjudge.store.keep import Arrival, keep_entries, keep_records, now_ns
 from adjudge.store.schema import arms, claims, entries, judgments, pairs, records, runs
-from adjudge.store.statements import among, insert_rows, is_postgresql
+from adjudge.store.statements import among, among_given, insert_rows, is_postgresql, listed
 from adjudge.store.values import Claim, Wanted
 
 # Arms of live runs come after the arms that a record was imported with.
@@ -72,9 +73,14 @@ def end(connection: Connection, run_id: int, *, void: bool) -> None:
 
 def finished(connection: Connection, keys: Collection[str]) -> dict[str, int]:
     """The finished judgments among these keys: key -> judgment_id."""
+    found = _finished(is_postgresql(connection))
+    return dict(connection.execute(found, {"keys": listed(connection, keys)}).all())
+
+
+@lru_cache
+def _finished(postgresql: bool) -> sa.Select[Any]:
     found = sa.select(judgments.c.final_key, judgments.c.judgment_id)
-    found = found.where(among(connection, judgments.c.final_key, keys))
-    return dict(connection.execute(found).all())
+    return found.where(among_given(judgments.c.final_key, "keys", postgresql=postgresql))
 
 
 def claim(connection: Connection, run: Run, wanted: Sequence[Wanted], came_ns: int) -> list[Claim]:
@@ -106,14 +112,25 @@ def claim(connection: Connection, run: Run, wanted: Sequence[Wanted], came_ns: i
 
 def give_back(connection: Connection, run_id: int, keys: Collection[str]) -> dict[str, int]:
     """Delete this run's claims on these keys; the place of each, in nanoseconds."""
-    held = (claims.c.run_id == run_id, among(connection, claims.c.key, keys))
-    if is_postgresql(connection):
-        returned = sa.delete(claims).where(*held).returning(claims.c.key, claims.c.came_ns)
-        return dict(connection.execute(returned).all())
-    whole = sa.select(sa.func.json_group_object(claims.c.key, claims.c.came_ns)).where(*held)
-    came = connection.execute(whole).scalar_one()  # one row, for the reason that `insert_rows` names
-    connection.execute(sa.delete(claims).where(*held))
-    return msgspec.json.decode(came, type=dict[str, int])
+    mine = {"run": run_id, "keys": listed(connection, keys)}
+    deleting, whole = _giving_back(is_postgresql(connection))
+    if whole is None:
+        return dict(connection.execute(deleting, mine).all())
+    came = msgspec.json.decode(connection.execute(whole, mine).scalar_one(), type=dict[str, int])
+    if came:
+        connection.execute(deleting, mine)
+    return came
+
+
+@lru_cache
+def _giving_back(postgresql: bool) -> tuple[sa.Executable, sa.Select[Any] | None]:
+    held = (claims.c.run_id == sa.bindparam("run"), among_given(claims.c.key, "keys", postgresql=postgresql))
+    if postgresql:
+        return sa.delete(claims).where(*held).returning(claims.c.key, claims.c.came_ns), None
+    whole = sa.func.json_group_object(
+        claims.c.key, claims.c.came_ns
+    )  # one row, for the reason that `insert_rows` names
+    return sa.delete(claims).where(*held), sa.select(whole).where(*held)
 
 
 def _mine(connection: Connection, run_id: int, keys: Sequence[str], place: dict[str, int]) -> set[str]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from adjudge.store import rows
 from adjudge.store.schema import entries, pairs, records
-from adjudge.store.statements import among, insert_rows, is_postgresql
+from adjudge.store.statements import among, among_given, insert_rows, is_postgresql, listed
 from adjudge.types import Pair
 
 _SAID = ("current_id", *rows.HEADER)
@@ -81,20 +82,44 @@ def keep_entries(connection: Connection, new: Sequence[tuple[int, str, int, int]
 
 def reserve(connection: Connection, column: sa.Column[int], count: int) -> Iterable[int]:
     """Numbers, rising, for rows to be inserted in this transaction into a table from which nothing is ever deleted."""
+    drawing = _drawn(column, is_postgresql(connection))
     if is_postgresql(connection):
-        sequence = sa.func.pg_get_serial_sequence(column.table.name, column.name)
-        drawn = sa.select(sa.func.nextval(sequence)).select_from(sa.func.generate_series(1, count).alias("s"))
-        return sorted(connection.execute(drawn).scalars())
-    last = connection.execute(sa.select(sa.func.max(column))).scalar() or 0
+        return sorted(connection.execute(drawing, {"count": count}).scalars())
+    last = connection.execute(drawing).scalar() or 0
     return range(last + 1, last + 1 + count)
+
+
+@lru_cache
+def _drawn(column: sa.Column[int], postgresql: bool) -> sa.Select[Any]:
+    if not postgresql:
+        return sa.select(sa.func.max(column))
+    sequence = sa.func.pg_get_serial_sequence(column.table.name, column.name)
+    series = sa.func.generate_series(1, sa.bindparam("count", type_=sa.Integer)).alias("s")
+    return sa.select(sa.func.nextval(sequence)).select_from(series)
 
 
 def _standing(connection: Connection, evaluator: str, keys: list[str], ids: list[str]) -> Sequence[sa.Row[Any]]:
     """The evaluator's records of these pairs, and those that are current under these ids."""
+    given = {"evaluator": evaluator, "keys": listed(connection, keys), "ids": listed(connection, ids)}
+    if any("\0" in one for one in ids):
+        by_id = _mine().where(among(connection, records.c.current_id, ids))
+        return connection.execute(sa.union(_by_key(is_postgresql(connection)), by_id), given).all()
+    return connection.execute(_by_key_or_id(is_postgresql(connection)), given).all()
+
+
+@lru_cache
+def _by_key_or_id(postgresql: bool) -> sa.CompoundSelect[Any]:
+    by_id = _mine().where(among_given(records.c.current_id, "ids", postgresql=postgresql))
+    return sa.union(_by_key(postgresql), by_id)
+
+
+def _by_key(postgresql: bool) -> sa.Select[Any]:
+    return _mine().where(among_given(records.c.pair_key, "keys", postgresql=postgresql))
+
+
+def _mine() -> sa.Select[Any]:
     columns = [records.c[name] for name in ("record_id", "pair_key", *_SAID)]
-    mine = sa.select(*columns).where(records.c.evaluator == evaluator)
-    by_key = mine.where(among(connection, records.c.pair_key, keys))
-    return connection.execute(sa.union(by_key, mine.where(among(connection, records.c.current_id, ids)))).all()
+    return sa.select(*columns).where(records.c.evaluator == sa.bindparam("evaluator"))
 
 
 def _add_records(connection: Connection, evaluator: str, new: Sequence[rows.Row]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection, Dialect
 
 BATCH = 500  # rows that are looked up or streamed at once
@@ -25,12 +25,24 @@ def among(connection: Connection, column: sa.ColumnElement[Any], values: Collect
     Values with U+0000, which SQLite's JSON cannot hold, go the common way.
     """
     if is_postgresql(connection):
-        return column == sa.any_(sa.literal(list(values), postgresql.ARRAY(column.type)))
+        return column == sa.any_(sa.literal(list(values), ARRAY(column.type)))
     text = msgspec.json.encode(list(values)).decode()
     if "\\u0000" in text:
         return column.in_(list(values))
     given = sa.func.json_each(text).table_valued("value")
     return column.in_(sa.select(given.c.value))
+
+
+def among_given(column: sa.ColumnElement[Any], name: str, *, postgresql: bool) -> sa.ColumnElement[bool]:
+    """`among` for a statement that is built once: the values are its parameter `name`, as `listed` gives them."""
+    if postgresql:
+        return column == sa.any_(sa.bindparam(name, type_=ARRAY(column.type)))
+    return column.in_(sa.select(sa.func.json_each(sa.bindparam(name)).table_valued("value").c.value))
+
+
+def listed(connection: Connection, values: Collection[str]) -> Any:
+    """The parameter of `among_given`. The values are keys: on SQLite they must not hold U+0000."""
+    return list(values) if is_postgresql(connection) else msgspec.json.encode(list(values)).decode()
 
 
 def insert_rows(

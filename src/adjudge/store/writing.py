@@ -14,6 +14,11 @@ from adjudge.store.values import Bought, Spend
 from adjudge.types import Call, Judgment, Outcome
 
 SPEND = ("judgments", "calls", "prompt_tokens", "output_tokens", "cost_usd", "unpriced_calls", "unmetered_calls")
+_ADD_SPEND = (
+    sa.update(runs)
+    .where(runs.c.run_id == sa.bindparam("run"))
+    .values({runs.c[name]: runs.c[name] + sa.bindparam(f"more_{name}") for name in SPEND})
+)
 _COLUMNS = ("judgment_id", "run_id", "key", "final_key", "arm_key", "pair_key", *rows.JUDGMENT_COLUMNS)
 
 
@@ -41,11 +46,7 @@ def put(connection: Connection, run: Run, bought: Sequence[Bought], came_ns: int
     insert_rows(connection, schema.calls, rows.CALL_COLUMNS, new_calls)
     keep_entries(connection, list(new_entries.values()))
     spent = total([spend_of(b.judgment) for b in bought])
-    connection.execute(
-        sa.update(runs)
-        .where(runs.c.run_id == run.id)
-        .values({runs.c[name]: runs.c[name] + getattr(spent, name) for name in SPEND})
-    )
+    connection.execute(_ADD_SPEND, {"run": run.id, **{f"more_{name}": getattr(spent, name) for name in SPEND}})
 
 
 def spend_of(judgment: Judgment) -> Spend:
