@@ -95,7 +95,7 @@ def command(
             store,
             concurrency=concurrency,
             cap_usd=cap_usd,
-            judges={one.route.arm.name: one.live.judge for one in live},
+            judges={one.route.arm.name: one.live.begin for one in live},
         )
     finally:
         store.close()

@@ -80,7 +80,7 @@ class Desk:
         self.deadline_s = deadline_s
         self._upstreams, self._shelf, self.ledger, self.room = upstreams, shelf, ledger, room
         self._routed = routed
-        judges = {} if routed is None else {routed.name: routed.judge}
+        judges = {} if routed is None else {routed.name: routed.begin}
         rubrics = Rubrics(shelf.books)
         self._drivers = {
             rubric: Driver(told, upstreams, rubrics, judges)

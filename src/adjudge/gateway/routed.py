@@ -5,6 +5,7 @@ picks the one purchase that is worth most at the present multiplier, by what the
 pace, which begins where the ledger's totals of this router and budget stand: it survives a restart.
 """
 
+import asyncio
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
@@ -21,12 +22,14 @@ from adjudge.routing import pacing
 from adjudge.routing.ambiguity import Array
 from adjudge.routing.deciding import Foretelling, foretell, unbought, uniform
 from adjudge.routing.features import Embedder, extract
-from adjudge.routing.live import Live
+from adjudge.routing.live import LONG_TEXT, Live
 from adjudge.routing.pacing import Pace, Pacer
 from adjudge.routing.saved import Saved
 from adjudge.routing.steering import Paced, Turn
 from adjudge.routing.table import CostUnit, cost_of
 from adjudge.types import Judgment, Pair, Usage
+
+DESCRIBED = 4096  # pairs whose features are kept while they are judged
 
 
 class Routing(NamedTuple):
@@ -72,7 +75,7 @@ class _Capped(Paced):
 
 
 class Routed:
-    """`before`: totals of its account. For one event loop; `judge` and `features` may be called in threads."""
+    """`before`: totals of its account. For one event loop."""
 
     def __init__(self, routing: Routing, plain: Settings, guided: Settings, before: Totals) -> None:
         self.routing = routing
@@ -86,14 +89,13 @@ class Routed:
             for settings in (plain, guided)
         )
         self.arms = tuple(dict.fromkeys(arm for arm, _, _ in self.card.purchases))
+        self._described: dict[str, Array] = {}  # by pair, until somebody asks what was foretold
+        self.on_features: Callable[[Array], None] = lambda x_ND: None  # noqa: ARG005
+        self._plain.on_features = self._guided.on_features = self._saw
 
     @property
     def name(self) -> str:
         return self.routing.arm.name
-
-    def on_features(self, seen: Callable[[Array], None]) -> None:
-        """Have the features of every pair that is judged handed over, shape (1, D), by the thread that made them."""
-        self._plain.on_features = self._guided.on_features = seen
 
     @property
     def spent_mean(self) -> float | None:
@@ -111,23 +113,29 @@ class Routed:
         rungs = self._router.rungs
         return sum(share * rungs[k].multiplier for k, share in mixture) * self.card.reference_cost
 
-    def judge(self, pair: Pair) -> Judging:
-        return (self._guided if pair.rubric else self._plain).judge(pair)
+    async def begin(self, pair: Pair) -> Judging:
+        """A judgment by the router. `on_features` gets what the pair is described by, shape (1, D), in any thread."""
+        return await (self._guided if pair.rubric else self._plain).begin(pair)
 
     def purchase_arms(self) -> Sequence[str]:
         """The arm of each purchase, by its place."""
         return [purchase.arm for purchase in self._router.purchases]
 
     def foretold(self, pair: Pair, rung: int) -> Foretold | None:
-        """What was expected of a judgment at its rung, None where the pace let only the cheapest be bought."""
+        """What was expected of a judgment that was just bought at its rung, None where the pace let only the cheapest
+        be bought. The second time it is asked, what is expected of the rung's judgments in the mean."""
+        x_ND = self._described.pop(pair.id, None)
         if not 0 <= rung < len(self._router.rungs):
             return None
-        by_pair = isinstance(self._router, Foretelling) and not self.card.embedder
-        return self._told(self.features(pair) if by_pair else None, rung)
+        return self._told(x_ND if isinstance(self._router, Foretelling) else None, rung)
 
-    def features(self, pair: Pair) -> Array:
-        """Shape (1, D)."""
-        return extract([pair], self.routing.embedder).x_ID if self.card.features else np.empty((1, 0))
+    async def described(self, pair: Pair) -> Array:
+        """Its features, shape (1, D). Raises BackendError where the server of embeddings fails."""
+        if not self.card.features:
+            return np.empty((1, 0))
+        if self.routing.embedder is None and len(pair.prompt or "") <= LONG_TEXT:
+            return extract([pair]).x_ID
+        return (await asyncio.to_thread(extract, [pair], self.routing.embedder)).x_ID
 
     def pick(self, pair: Pair, x_ND: Array) -> Picked:
         """The purchase for one call; `paid` has to follow. Raises BudgetError when not even the cheapest can be."""
@@ -158,6 +166,12 @@ class Routed:
             return math.nan
         counts = (usage.prompt_tokens, usage.output_tokens)
         return cost_of(Judgment(arm="", prompt_tokens=counts[0], output_tokens=counts[1], cost_usd=cost_usd), self.unit)
+
+    def _saw(self, pair: Pair, x_ND: Array) -> None:
+        if len(self._described) >= DESCRIBED:
+            self._described.pop(next(iter(self._described)))
+        self._described[pair.id] = x_ND
+        self.on_features(x_ND)
 
     def _best_single(self, pair: Pair, x_ND: Array, rung: int) -> int:
         """Of what can be bought alone the best at the rung's multiplier; the first, where nothing is foretold."""

@@ -6,6 +6,7 @@ returns.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, NamedTuple, TypeVar
@@ -32,12 +33,17 @@ class _Item(NamedTuple, Generic[In, Out]):
 
 
 class _Together(Generic[In, Out]):
-    """Calls of `work` that are made together: it takes many and gives one answer for each."""
+    """Calls of `work` that are made together: it takes many and gives one answer for each.
+
+    After each turn it rests as long as the turn took: what comes meanwhile is taken together, and half of the time at
+    most goes into turns, most of whose cost is the same for one as for many. Who comes later waits for nobody.
+    """
 
     def __init__(self, work: Callable[[Sequence[In]], Awaitable[Sequence[Out]]]) -> None:
         self._work = work
         self._waiting: list[_Item[In, Out]] = []
         self._turning: asyncio.Task[None] | None = None
+        self._rest_until = 0.0
 
     async def __call__(self, given: In) -> Out:
         item: _Item[In, Out] = _Item(given, asyncio.get_running_loop().create_future())
@@ -53,6 +59,10 @@ class _Together(Generic[In, Out]):
 
     async def _turn(self) -> None:
         while self._waiting:
+            began = time.monotonic()
+            if self._rest_until > began:
+                await asyncio.sleep(self._rest_until - began)
+                began = time.monotonic()
             taken, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
             try:
                 answers = await self._work([item.given for item in taken])
@@ -61,6 +71,8 @@ class _Together(Generic[In, Out]):
                     if not item.answer.done():
                         item.answer.set_exception(error)
                 continue
+            finally:
+                self._rest_until = 2 * time.monotonic() - began
             for item, answer in zip(taken, answers, strict=True):
                 if not item.answer.done():
                     item.answer.set_result(answer)

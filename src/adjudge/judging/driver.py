@@ -1,7 +1,7 @@
 """Drives one judgment: hands the judge's questions to the servers and the replies back to the judge."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from adjudge.config import Arm, Settings
@@ -12,9 +12,9 @@ from adjudge.judging.limits import Shut
 from adjudge.judging.rubrics import Rubrics
 from adjudge.types import Ask, Judgment, Pair, Reply, digest
 
-Judge = Callable[[Pair], Judging]
-"""Begins the judgment of a pair in another way than `judge`. It is called in a thread and may take its time; the
-conversation that it returns goes on in the event loop."""
+Judge = Callable[[Pair], Awaitable[Judging]]
+"""Begins the judgment of a pair in another way than `judge`. The conversation that it returns goes on in the event
+loop."""
 
 
 class Driven(NamedTuple):
@@ -44,7 +44,7 @@ class Driver:
         had: list[Reply] = []
         not_bought = False
         other = self._judges.get(arm.name)
-        talk = judge(pair, arm, self._settings) if other is None else await asyncio.to_thread(other, pair)
+        talk = judge(pair, arm, self._settings) if other is None else await other(pair)
         try:
             asks = next(talk)
             while True:

@@ -11,6 +11,7 @@ Like that of a rating arm it has no order of its own, and is called "ab". Where 
 reached, a server given up) it is `failed`, whatever the rest said: it is not what the router would have decided.
 """
 
+import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
@@ -37,6 +38,7 @@ from adjudge.routing.strength import named, ratings
 from adjudge.routing.table import CostUnit, Purchase, Seen, cost_of, said_by
 from adjudge.types import NOT_BOUGHT, Ask, Judgment, Order, Outcome, Pair, Price, Reply, digest
 
+LONG_TEXT = 20_000  # characters, from which on features are made in a thread
 LETTERS = 8  # responses that a best-of-n verdict may name, [[A]] to [[H]]
 _BILLED = ("prompt_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd")
 
@@ -87,7 +89,7 @@ class Live:
 
     `steering` says which rung each pair gets. What was done so far is counted: `judgments` that were made whole, what
     they `spent` (in the router's unit), how many of them bought each arm, and `refused` ones that could not be paid.
-    `on_features` is told what each pair's features are, by the thread that `judge` was called in.
+    `on_features` is told of each pair and its features, shape (1, D), by the thread that `judge` was called in.
     """
 
     def __init__(
@@ -103,7 +105,7 @@ class Live:
         self.arm, self.card, self._router = arm, saved.card, saved.router
         self.steering = steering
         self._settings, self._embedder, self._mark = settings, embedder, mark
-        self.on_features: Callable[[Array], None] = lambda x_ND: None  # noqa: ARG005
+        self.on_features: Callable[[Pair, Array], None] = lambda pair, x_ND: None  # noqa: ARG005
         self._unit = cast(CostUnit, saved.card.cost_unit)
         self._rungs = sorted(range(len(saved.router.rungs)), key=lambda k: saved.router.rungs[k].cost)
         self._cheapest = min(following(saved.router.purchases, ()), key=lambda u: (saved.card.mean_costs[u], u))
@@ -112,13 +114,19 @@ class Live:
         self.spent = 0.0
         self.arms_bought: Counter[str] = Counter()
 
+    async def begin(self, pair: Pair) -> Judging:
+        """As `judge`, which runs in a thread where it takes long."""
+        if self._embedder is None and sum(map(len, (pair.prompt or "", *pair.texts))) <= LONG_TEXT:
+            return self.judge(pair)  # a thread would wait longer for the interpreter than it works
+        return await asyncio.to_thread(self.judge, pair)
+
     def judge(self, pair: Pair) -> Judging:
         """Begins the judgment of a pair: describes it, by a server of embeddings where the router reads them."""
         try:
             x_ND = extract([pair], self._embedder).x_ID if self.card.features else np.empty((1, 0))
         except BackendError as error:
             return _nothing(settle.unjudged(self.arm.name, ("ab",), Outcome.FAILED, str(error)))
-        self.on_features(x_ND)
+        self.on_features(pair, x_ND)
         return self._routed(pair, x_ND)
 
     def _routed(self, pair: Pair, x_ND: Array) -> Judging:

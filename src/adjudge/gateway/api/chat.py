@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from adjudge.gateway.routed import Picked, Routed  # routing takes seconds to import
 
 AUTO = MODEL_PREFIX + "auto"
-LONG_TEXT = 20_000  # characters, from which on its features are made in a thread
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _head = msgspec.json.Decoder(Head)
 
@@ -89,9 +88,7 @@ class ChatApi:
             )
         text = relay.texts_of(head.messages)
         pair = Pair(id="c-" + digest(text)[:20], prompt=text)
-        long = len(text) > LONG_TEXT or routed.routing.embedder is not None
-        x_ND = await asyncio.to_thread(routed.features, pair) if long else routed.features(pair)
-        picked = routed.pick(pair, x_ND)
+        picked = routed.pick(pair, await routed.described(pair))
         return _Plan(tuple(dict.fromkeys((picked.arm, *self._fallback, *routed.arms))), picked)
 
 

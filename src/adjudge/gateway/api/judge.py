@@ -105,9 +105,9 @@ class JudgeApi:
             return _Failed(problem, pair.meta.get(ITEM_ID))
         except AdjudgeError as error:
             return _Failed(problem_of(error), pair.meta.get(ITEM_ID))
-        return await self._result(call, index, pair, judged)
+        return self._result(call, index, pair, judged)
 
-    async def _result(self, call: Call, index: int, pair: Pair, judged: Judged) -> Result:
+    def _result(self, call: Call, index: int, pair: Pair, judged: Judged) -> Result:
         judgment = judged.judgment
         unverdict = pair.responses is not None and judgment.outcome.is_verdict
         usage, cost = bill(judged)
@@ -119,7 +119,7 @@ class JudgeApi:
             scores=judgment.scores,
             arm=judged.arm,
             bought=_pieces(judgment),
-            why=await self._why(pair, judged),
+            why=self._why(pair, judged),
             usage=usage,
             cost_usd=cost,
             cached=judged.cached,
@@ -127,7 +127,7 @@ class JudgeApi:
             item_id=pair.meta.get(ITEM_ID),
         )
 
-    async def _why(self, pair: Pair, judged: Judged) -> Why:
+    def _why(self, pair: Pair, judged: Judged) -> Why:
         routed = self._routed
         tried = tuple(TriedTold(one.arm, one.error) for one in judged.tried)
         if routed is None or judged.arm != routed.name:
@@ -135,7 +135,7 @@ class JudgeApi:
         route = judged.judgment.extra.get("route", {})
         expected: Foretold | None = None
         if not judged.cached and isinstance(route.get("rung"), int):
-            expected = await asyncio.to_thread(routed.foretold, pair, route["rung"])
+            expected = routed.foretold(pair, route["rung"])
         return Why(
             routed=True,
             router=routed.name,

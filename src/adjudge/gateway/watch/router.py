@@ -49,7 +49,7 @@ class RouterWatch:
         bench.metrics.registry.register(PaceFigures(routed))
         if routed.routing.saved.fitted is not None:
             self.drift = DriftWatch(routed.routing.saved.fitted, drifting.radius_of(routed.card), self._drift_changed)
-            routed.on_features(self.drift.saw)
+            routed.on_features = self.drift.saw
             self._drift_gauges(self.drift)
         if share > 0:
             self.audit = Audit(share, self._judged_by_dear, self._idle, self._audit_found)

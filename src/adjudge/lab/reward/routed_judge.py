@@ -47,7 +47,7 @@ def routed_judge(
     return ArmJudge(
         settings,
         arm.name,
-        judges={arm.name: lambda pair: (with_rubric if pair.rubric else plain).judge(pair)},
+        judges={arm.name: lambda pair: (with_rubric if pair.rubric else plain).begin(pair)},
         rates=bool(card.responses),
         parts=tuple(bought for bought, _, _ in card.purchases),
     )
