@@ -1,4 +1,4 @@
-"""Every figure of docs/benchmarks.md, one after the other (about an hour): `python -m bench`, or `make bench`.
+"""Every figure of docs/benchmarks.md, one after the other (about two hours): `python -m bench`, or `make bench`.
 
 Each benchmark is a module of its own and prints one JSON object; run one alone with `python -m bench.NAME`.
 """
@@ -16,6 +16,9 @@ BENCHMARKS = (
     ["racer_speed"],
     ["router_speed"],
     ["routing_simulated"],
+    ["ledger_speed"],
+    ["gateway_speed"],
+    ["gateway_hour"],
 )
 
 
