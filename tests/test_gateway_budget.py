@@ -7,6 +7,7 @@ import pytest
 
 from adjudge.errors import ConfigError
 from adjudge.gateway.ledger.ledger import Ledger
+from adjudge.gateway.ledger.values import Caps
 from adjudge.gateway.routed import Routing
 from adjudge.routing import registry
 from adjudge.routing.evaluate import reference_cost
@@ -87,6 +88,19 @@ def test_an_attempt_that_may_have_been_billed_is_booked_at_its_worst(tmp_path):
                 assert (await client.post("/v1/judge", {"arm": "plain", **PAIR}))[0] == 502
             async with Ledger(str(tmp_path / "g.db")) as ledger:
                 assert (await ledger.totals("")).usd > 64 * 10 / 1e6
+
+    asyncio.run(work())
+
+
+def test_the_cap_in_all_that_serve_is_given_leaves_the_other_caps_as_they_are(tmp_path):
+    async def work():
+        store = str(tmp_path / "g.db")
+        async with Ledger(store) as ledger:
+            await ledger.set_caps("", Caps(hour_usd=3.0, day_usd=7.0, total_usd=9.0))
+        async with gateway(settings({"plain": "http://127.0.0.1:1/v1"}), store, cap_usd=20.0):
+            pass
+        async with Ledger(store) as ledger:
+            assert await ledger.caps() == {"": Caps(hour_usd=3.0, day_usd=7.0, total_usd=20.0)}
 
     asyncio.run(work())
 

@@ -12,14 +12,14 @@ import pytest
 import sqlalchemy as sa
 
 from adjudge.__main__ import main
-from adjudge.errors import KeyRefused, RateReached, StoreError
+from adjudge.errors import CapReached, KeyRefused, RateReached, StoreError
 from adjudge.gateway.keys import key as keys
 from adjudge.gateway.keys import ring as rings
 from adjudge.gateway.keys import sql
 from adjudge.gateway.keys.key import Kept, Key, Scope, hashed, id_of, new_id, new_presented
 from adjudge.gateway.keys.ring import KeyRing
 from adjudge.gateway.ledger.ledger import Ledger
-from adjudge.gateway.ledger.values import Caps, Spent
+from adjudge.gateway.ledger.values import WHOLE, Caps, Spent
 from adjudge.store.engine import Database
 
 from .gateway_ledgers import (
@@ -249,6 +249,27 @@ def test_the_command_makes_lists_and_revokes_keys(ledger_url, capsys):
             await ring.check(presented)
 
     with_ring(ledger_url, use)
+
+
+def test_the_whole_and_audits_have_caps_of_every_window_too(ledger_url, capsys):
+    adjudge(capsys, "add", "--store", ledger_url, "--name", "a team [x] [/y]")
+    for account, caps in (("all", ("--hour-usd", "1", "--day-usd", "8")), ("audit", ("--total-usd", "2"))):
+        assert adjudge(capsys, "caps", account, "--store", ledger_url, *caps)[0] == 0
+
+    async def look(ledger: Ledger) -> None:
+        assert await ledger.caps() == {WHOLE: Caps(hour_usd=1.0, day_usd=8.0), "audit": Caps(total_usd=2.0)}
+        await ledger.change_caps(WHOLE, {"total_usd": 50.0})
+        assert (await ledger.caps())[WHOLE] == Caps(hour_usd=1.0, day_usd=8.0, total_usd=50.0)
+        with pytest.raises(CapReached):
+            await ledger.reserve([WHOLE], 1.5)
+
+    with_ledger(ledger_url, look)
+    _, out, _ = adjudge(capsys, "list", "--store", ledger_url, "--json")
+    shared = {row["id"]: row["caps"] for row in json.loads(out)["shared"]}
+    assert shared["all"] == {"hour_usd": 1.0, "day_usd": 8.0, "total_usd": 50.0}
+    out = adjudge(capsys, "list", "--store", ledger_url)[1]
+    assert "[x]" in out
+    assert "0/1, 0/8, 0/50" in out
 
 
 def test_a_key_made_by_the_command_opens_the_door(ledger_url, capsys):

@@ -94,7 +94,7 @@ def lines(path):
 def study(tmp_path_factory):
     """(folder, figures, the server's books) of a study whose gold, an arm, fails or says nothing now and then."""
     folder = tmp_path_factory.mktemp("study")
-    script = scripted.Script(says=SAYS, reasoning="reasoning_content", faults={"500": 0.1, "empty": 0.15})
+    script = scripted.Script(says=SAYS, reasoning="reasoning_content", faults={"500": 0.1, "empty": 0.4})
     with scripted.process(script) as server, pytest.MonkeyPatch.context() as patch:
         said = []
         patch.setattr("click.echo", lambda text, **_: said.append(text))
@@ -235,6 +235,29 @@ def test_gold_that_says_nothing_any_more_is_not_asked_for_ever(tmp_path):
         with pytest.raises(RewardError, match=r"gold, the arm gold, gave no verdict on any of the last 1\d\d .*unread"):
             asked_of(made(tmp_path, server.url), *many)
         assert server.count().calls < 2 * (gold.SILENT + 64 + 1), "each question and its repair; 64 were under way"
+
+
+def test_gold_never_costs_a_stage_more_than_its_cap_and_goes_on_when_that_is_raised(tmp_path, capsys):
+    cap_usd = 0.03  # one rating costs 0.014 dollars at most, a tenth of that really
+    capped = {"gold": ('arm = "gold" }', f'arm = "gold", cap_usd = {cap_usd} }}')}
+    with scripted.process(scripted.Script(says=SAYS, reasoning="reasoning_content")) as server:
+        path = written(tmp_path, server.url, **capped)
+        code, _, said = run(capsys, "lab", "annotate", path, "--out", tmp_path / "out")
+        assert code == 2 and said.splitlines()[-1].endswith("a stage; raise it to go on from here")
+        folder = tmp_path / "out" / "seed-0" / "labels"
+        spent = sum(one.cost_usd for one in gold.read_gold(folder / gold.GOLD))
+        assert cap_usd / 3 < spent <= cap_usd
+        calls = server.count().calls
+        written(tmp_path, server.url)
+        assert run(capsys, "lab", "annotate", path, "--out", tmp_path / "out")[0] == 0
+        assert calls < server.count().calls == 32, "what was bought is not bought again"
+
+
+def test_a_cap_on_a_gold_without_a_price_is_refused(tmp_path):
+    made_of = {"gold": ('arm = "gold" }', 'arm = "gold", cap_usd = 1.0 }')}
+    found = preset.load(written(tmp_path, price="", **made_of))
+    with pytest.raises(ConfigError, match=r"gold\.cap_usd: arms\.gold has no price"):
+        gold.gold_of(found, tmp_path)
 
 
 def test_each_effort_is_an_arm_and_its_trace_is_kept_where_the_score_is_the_same(tmp_path):

@@ -15,13 +15,16 @@ from adjudge.errors import DataError
 from adjudge.gateway.keys import sql as keys_sql
 from adjudge.gateway.keys.key import Kept, Key, Scope, hashed, new_id, new_presented
 from adjudge.gateway.ledger import sql as ledger_sql
-from adjudge.gateway.ledger.values import HOUR_S, WINDOWS, Caps, Totals
+from adjudge.gateway.ledger.values import HOUR_S, WHOLE, WINDOWS, Caps, Totals
+from adjudge.gateway.watch.accounts import AUDIT
 from adjudge.store import migrate
 from adjudge.store.engine import Database, without_password
 from adjudge.store.keep import now_ns
 
 DEFAULT_SCOPES = "judge,reward,feedback"
 _CAP_OPTIONS = ("hour_usd", "day_usd", "total_usd")
+_SHARED = {"all": WHOLE, "audit": AUDIT}
+"""Accounts of no key, as they are named here. An id of a key is twelve hexadecimal digits."""
 
 
 class _Scopes(click.ParamType[frozenset[Scope]]):
@@ -68,6 +71,7 @@ def command() -> None:
     adjudge keys add --store judgments.db --name evals --day-usd 5 --rate 600
     adjudge keys list --store judgments.db
     adjudge keys caps --store judgments.db 0a1b2c3d4e5f --day-usd 8
+    adjudge keys caps --store judgments.db all --day-usd 50
     adjudge keys revoke --store judgments.db 0a1b2c3d4e5f
     """
 
@@ -111,7 +115,7 @@ def add(
 @_store
 @_json
 def list_keys(store: str, as_json: bool) -> None:
-    """Every key, what it may do, and what it has spent of its caps."""
+    """Every key, what it may do, and what it has spent of its caps; last all of them together, and audits."""
     with _opened(store) as database, database.read() as connection:
         hour_s = now_ns(connection) // 10**9 // HOUR_S * HOUR_S
         caps = ledger_sql.caps(connection)
@@ -121,10 +125,14 @@ def list_keys(store: str, as_json: bool) -> None:
         _row(key, caps.get(key.id, Caps()), {window: spent[window].get(key.id, Totals()) for window in WINDOWS})
         for key in keys
     ]
+    shared = [
+        _row_of(name, caps.get(account, Caps()), {window: spent[window].get(account, Totals()) for window in WINDOWS})
+        for name, account in _SHARED.items()
+    ]
     if as_json:
-        _say({"store": without_password(store), "keys": rows})
+        _say({"store": without_password(store), "keys": rows, "shared": shared})
     else:
-        _print(rows)
+        _print(rows, shared)
 
 
 @command.command("revoke")
@@ -149,7 +157,10 @@ def revoke(key_id: str, store: str, as_json: bool) -> None:
 @_caps_options(_Dollars())
 @_json
 def change_caps(key_id: str, store: str, as_json: bool, **given: float | None) -> None:
-    """Change caps of a key; those that are not named stay, `none` takes one away."""
+    """Change caps of a key; those that are not named stay, `none` takes one away.
+
+    Instead of a key's id: `all` for the gateway as a whole, `audit` for what `adjudge serve --audit` buys.
+    """
     context = click.get_current_context()
     told = {
         name for name in _CAP_OPTIONS if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
@@ -159,12 +170,10 @@ def change_caps(key_id: str, store: str, as_json: bool, **given: float | None) -
     with _opened(store) as database:
 
         def work(connection: Any) -> Caps | None:
-            if key_id not in keys_sql.load(connection):
+            if key_id not in _SHARED and key_id not in keys_sql.load(connection):
                 return None
-            before = ledger_sql.caps(connection).get(key_id, Caps())
-            after = msgspec.structs.replace(before, **{name: given[name] for name in told})
-            ledger_sql.set_caps(connection, key_id, after)
-            return after
+            account = _SHARED.get(key_id, key_id)
+            return ledger_sql.change_caps(connection, account, {name: given[name] for name in told})
 
         caps = database.write(work)
     if caps is None:
@@ -208,9 +217,13 @@ def _row(key: Key, caps: Caps, spent: dict[str, Totals]) -> dict[str, Any]:
         "created": _moment(key.created_ns),
         "expires": _moment(key.expires_ns),
         "revoked": _moment(key.revoked_ns),
-        "caps": msgspec.to_builtins(caps),
-        "spent": {window: totals._asdict() for window, totals in spent.items()},
+        **_row_of(key.id, caps, spent),
     }
+
+
+def _row_of(account: str, caps: Caps, spent: dict[str, Totals]) -> dict[str, Any]:
+    told = {window: totals._asdict() for window, totals in spent.items()}
+    return {"id": account, "caps": msgspec.to_builtins(caps), "spent": told}
 
 
 def _moment(ns: int | None) -> str | None:
@@ -221,23 +234,30 @@ def _say(row: dict[str, Any]) -> None:
     click.echo(msgspec.json.encode(row))
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
+def _print(rows: list[dict[str, Any]], shared: list[dict[str, Any]]) -> None:
     if not rows:
         click.echo("no keys; make one with `adjudge keys add`")
-        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("id", "name", "state", "scopes", "a minute", "expires"):
         table.add_column(column, no_wrap=column in ("id", "expires"), overflow="fold")
     table.add_column("$ this hour, today, in all", overflow="fold")
     for row in rows:
-        spent = (
-            f"{row['spent'][window]['usd']:.4g}" + ("" if cap is None else f"/{cap:g}")
-            for window, cap in zip(WINDOWS, row["caps"].values(), strict=True)
-        )
         rate = "any" if row["per_minute"] is None else f"{row['per_minute']:g}"
         expires = (row["expires"] or "never")[:10]
-        table.add_row(row["id"], row["name"], row["state"], " ".join(row["scopes"]), rate, expires, ", ".join(spent))
-    Console().print(table)
+        table.add_row(row["id"], row["name"], row["state"], " ".join(row["scopes"]), rate, expires, _spent(row))
+    for row in shared:
+        if rows or any(row["caps"].values()):
+            table.add_row(row["id"], "", "", "", "", "", _spent(row))
+    if table.row_count:
+        Console(markup=False).print(table)  # a name may hold brackets
+
+
+def _spent(row: dict[str, Any]) -> str:
+    """Of the hour, the day and all, each with its cap."""
+    return ", ".join(
+        f"{row['spent'][window]['usd']:.4g}" + ("" if cap is None else f"/{cap:g}")
+        for window, cap in zip(WINDOWS, row["caps"].values(), strict=True)
+    )
 
 
 def _dollars(usd: float | None) -> str:

@@ -29,7 +29,7 @@ from adjudge.gateway.desk import Desk, all_guided, definitions
 from adjudge.gateway.front import LOOPBACK, Front
 from adjudge.gateway.keys.ring import KeyRing
 from adjudge.gateway.ledger.ledger import Ledger
-from adjudge.gateway.ledger.values import WHOLE, Caps, Totals
+from adjudge.gateway.ledger.values import WHOLE, Totals
 from adjudge.gateway.openapi import Arms, document
 from adjudge.gateway.operations import Apis, operations
 from adjudge.gateway.page.page import PageApi
@@ -107,7 +107,7 @@ async def opened(
         await ledger.open()
         stack.push_async_callback(ledger.close)
         if serving.cap_usd is not None:
-            await ledger.set_caps(WHOLE, Caps(total_usd=serving.cap_usd))
+            await ledger.change_caps(WHOLE, {"total_usd": serving.cap_usd})
         ring = KeyRing(serving.store)
         await ring.open()
         stack.push_async_callback(ring.close)

@@ -132,11 +132,13 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class GoldArm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An arm that is gold in place of the world's program, one that rates. `arms`: its arms.toml, from where the preset
     stands; `arm`: its name there. What it reasons is what judges of mode `high` are taught; `efforts`: arms that are
-    gold at lower efforts. `keys`: of these arms, by effort; `load` sets them."""
+    gold at lower efforts. `cap_usd`: what gold's judgments may cost a stage; they go on from there when it is raised.
+    `keys`: of these arms, by effort; `load` sets them."""
 
     arms: str
     arm: str
     efforts: dict[Literal["low", "medium"], str] = {}
+    cap_usd: Above0 | None = None
     keys: dict[str, str] = {}
 
     @property

@@ -12,11 +12,12 @@ may have billed it: `presumed`. It frees no cap until its hour and day are over,
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Self, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 
 from adjudge.errors import CapReached, StoreError
@@ -181,7 +182,11 @@ class Ledger:
     async def set_caps(self, account: str, caps: Caps) -> None:
         """Set all three caps. A call that was let in before counts, and is not stopped; here they hold from the next
         call on, in other processes within 5 seconds."""
-        await self._off(lambda: self._database.write(lambda c: sql.set_caps(c, account, caps)))
+        await self.change_caps(account, msgspec.structs.asdict(caps))
+
+    async def change_caps(self, account: str, changes: Mapping[str, float | None]) -> None:
+        """Set those that are named, as Caps names them; the others stay."""
+        await self._off(lambda: self._database.write(lambda c: sql.change_caps(c, account, changes)))
         self._uncapped_until.pop(account, None)
         self._capped.discard(account)
         self._refusals.forget([account])

@@ -145,6 +145,14 @@ def set_caps(connection: Connection, account: str, caps: Caps) -> None:
     insert_rows(connection, ledger_accounts, _ACCOUNT, [new])
 
 
+def change_caps(connection: Connection, account: str, changes: Mapping[str, float | None]) -> Caps:
+    """Set those of an account's caps that are named, as Caps names them; the others stay. What they are now."""
+    locked(connection, [account])  # who changes another one at the same time waits
+    after = msgspec.structs.replace(caps(connection).get(account, Caps()), **changes)
+    set_caps(connection, account, after)
+    return after
+
+
 def caps(connection: Connection) -> dict[str, Caps]:
     """The caps of every account that has any."""
     found = connection.execute(sa.select(ledger_accounts.c.account, *(ledger_accounts.c[name] for name in _CAPS)))

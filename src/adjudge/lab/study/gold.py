@@ -5,10 +5,12 @@ after a kill asks for the rest alone, and what gold cost a stage is a sum over t
 have bought counts too: policies start from the same responses to held-out briefs.
 
 An arm rates as a judge of rewards does (reward/arm_judge.py). What it gives no verdict on is counted and left out;
-after SILENT of those in a row nothing more is bought.
+after SILENT of those in a row nothing more is bought. Nor is anything that might pass the cap of a stage.
 """
 
+import asyncio
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,6 +35,7 @@ from adjudge.types import Call, Usage, digest
 
 GOLD = "gold.jsonl"
 SILENT = 100
+TINY_USD = 1e-12  # what rounding leaves
 DEADLINE_S = 30 * 86400.0  # gold is waited for: nothing can go on without it
 EFFORTS: tuple[Effort, ...] = ("low", "medium", "high")
 Bought = Callable[[int], None]  # told how many judgments one arm has come to
@@ -67,21 +70,32 @@ class Said(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ArmGold:
-    """An arm of arms.toml as gold. `path`: where its judgments are kept, in a stage's folder. For any thread and event
-    loop; connections are opened by the first question. Raises ConfigError for an arm that does not rate."""
+    """An arm of arms.toml as gold. `path`: where its judgments are kept, in a stage's folder; `cap_usd`: of their cost.
+    For any thread and event loop; connections are opened by the first question. Raises ConfigError for an arm that does
+    not rate, and for a cap on one without a price."""
 
-    def __init__(self, settings: Settings, arm: str, path: Path, told: Bought = lambda _count: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        arm: str,
+        path: Path,
+        told: Bought = lambda _count: None,
+        cap_usd: float | None = None,
+    ) -> None:
         judge = ArmJudge(settings, arm)
         if judge.unit != "one":
             raise ConfigError(f'arms.{arm} compares responses, and gold rates them; name an arm with "pointwise"')
+        if cap_usd is not None and not judge.priced:
+            raise ConfigError(f"gold.cap_usd: arms.{arm} has no price; give it one")
         self.name, self._key = arm, settings.arm_key(arm)
-        self._book = _Book(judge, self._key, path, told)
+        self._book = _Book(judge, self._key, path, told, cap_usd)
         at_once = settings.servers[settings.arms[arm].server].concurrency
         rules = RewardSettings(deadline_s=DEADLINE_S, concurrency=at_once, cache=0, stop_after=0)
         self._beside = Beside(JudgeReward(self._book, rules))
 
     async def score(self, asked: Sequence[Asked]) -> list[Score]:
-        """One score each. Raises RewardError where SILENT of them in a row had no verdict, or one is no number."""
+        """One score each. Raises RewardError where SILENT of them in a row had no verdict, or one is no number, and
+        where the cap leaves no room for one."""
         known = self._book.known()
         keys = [_key(self._key, one) for one in asked]
         fresh = {key: one for key, one in zip(keys, asked, strict=True) if key not in known}
@@ -100,8 +114,12 @@ class _Book:
 
     unit: Unit = "one"
 
-    def __init__(self, judge: ArmJudge, key: str, path: Path, told: Bought) -> None:
+    def __init__(self, judge: ArmJudge, key: str, path: Path, told: Bought, cap_usd: float | None) -> None:
         self.name, self._judge, self._key, self._path, self._told = judge.name, judge, key, path, told
+        self._cap_usd = math.inf if cap_usd is None else cap_usd
+        self._spent_usd: float | None = None  # of the stage; golds of several efforts come one after the other
+        self._held_usd = 0.0  # the most that questions under way may cost
+        self._freed = asyncio.Event()
         self._known: dict[str, Said] | None = None
         self._silence: list[Score] = []
 
@@ -115,8 +133,14 @@ class _Book:
 
     async def score(self, asked: Sequence[Asked]) -> list[Score]:
         self._check()
+        worst_usd = await self._put_aside(asked)
+        try:
+            answers = await self._judge.score(asked)
+        finally:
+            self._held_usd -= worst_usd
+            self._freed.set()
         scores = []
-        for one, score in zip(asked, await self._judge.score(asked), strict=True):
+        for one, score in zip(asked, answers, strict=True):
             said = _said(_key(self._key, one), score, priced=self._judge.priced)
             self._keep(said)
             self._silence = [] if said.value is not None else [*self._silence, score]
@@ -128,9 +152,31 @@ class _Book:
         with open(self._path, "ab") as file:
             file.write(msgspec.json.encode(said) + b"\n")
         self.known()[said.key] = said
+        if self._spent_usd is not None:
+            self._spent_usd += said.cost_usd or 0.0
 
     async def close(self) -> None:
         await self._judge.close()
+
+    async def _put_aside(self, asked: Sequence[Asked]) -> float:
+        """The most that these can cost, held until they are over. Where the cap has no room, it waits for what others
+        leave of theirs; raises RewardError where there are none."""
+        if math.isinf(self._cap_usd):
+            return 0.0
+        if self._spent_usd is None:
+            self._spent_usd = sum(said.cost_usd or 0.0 for said in read_gold(self._path))
+        worst_usd = self._judge.worst(asked).usd
+        while self._spent_usd + self._held_usd + worst_usd > self._cap_usd:
+            if self._held_usd > TINY_USD:
+                self._freed.clear()
+                await self._freed.wait()
+                continue
+            raise RewardError(
+                f"{self._path.parent}: gold, the arm {self.name}, has cost ${self._spent_usd:.4g}, and the next "
+                f"judgments may pass gold.cap_usd, ${self._cap_usd:.4g} a stage; raise it to go on from here"
+            )
+        self._held_usd += worst_usd
+        return worst_usd
 
     def _check(self) -> None:
         if len(self._silence) >= SILENT:
@@ -144,7 +190,8 @@ def gold_of(preset: Preset, folder: Path, told: Bought = lambda _count: None, ef
     """Gold of a stage, at an effort, not asked yet; the arm's judgments are kept in `folder`. Raises ConfigError."""
     if preset.gold is None:
         return ProgramGold(effort)
-    return ArmGold(config.load(preset.gold.arms), preset.gold.by_effort[effort], folder / GOLD, told)
+    arm, cap_usd = preset.gold.by_effort[effort], preset.gold.cap_usd
+    return ArmGold(config.load(preset.gold.arms), arm, folder / GOLD, told, cap_usd)
 
 
 @contextmanager
