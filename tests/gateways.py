@@ -106,12 +106,13 @@ def settings(urls: dict[str, str], arms: dict[str, Any] | None = None, **server:
 
 
 class Client(NamedTuple):
-    """A gateway and somebody who asks it. `log`: its lines."""
+    """A gateway and somebody who asks it. `log`: its lines; `stop`: as a signal does."""
 
     address: str
     gateway: Gateway
     session: aiohttp.ClientSession
     log: io.StringIO
+    stop: Callable[[], None]
 
     async def post(self, path: str, body: Any, *, key: str = "", **headers: str) -> tuple[int, Any]:
         """(status, answer)"""
@@ -170,7 +171,7 @@ async def gateway(
     running = begun.result()
     try:
         async with aiohttp.ClientSession() as session:
-            yield Client(running.address, running.gateway, session, log)
+            yield Client(running.address, running.gateway, session, log, running.stop)
     finally:
         running.stop()
         await task

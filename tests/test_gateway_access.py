@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 from click.testing import CliRunner
 
 from adjudge.commands.keys import command as keys
 from adjudge.errors import ConfigError
+from adjudge.gateway.ledger.ledger import Ledger
 from tests.gateways import PAIR, Model, completion, gateway, serving_model, settings, verdict
 
 JUDGE = {"arm": "plain", **PAIR}
@@ -192,5 +194,55 @@ def test_json_that_is_none_too_deep_or_no_text_is_refused_everywhere(tmp_path, p
                 status, answer = await client.post(path, body)
                 assert (status, answer["error"]["type"]) == (400, "invalid_request_error"), body[:80]
             assert "fault" not in client.log.getvalue()
+
+    asyncio.run(work())
+
+
+def test_trailers_are_no_headers_and_without_end_they_are_cut_off(tmp_path):
+    async def work():
+        async with gateway(settings({"plain": "http://127.0.0.1:1/v1"}), tmp_path / "g.db") as client:
+            head = b"POST /v1/judge HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+            body = b"2\r\n{}\r\n0\r\n"
+            typed = b"Content-Type: application/json\r\n"
+            sent = head + b"Connection: close\r\n" + typed + b"\r\n" + body
+            assert b"HTTP/1.1 400" in await raw(client.address, sent + b"\r\n")
+            sent = head + b"Connection: close\r\n\r\n" + body + typed + b"\r\n"
+            assert b"HTTP/1.1 415" in await raw(client.address, sent)
+            began = time.monotonic()
+            lines = [b"X-A: " + b"y" * 100 + b"\r\n"] * 1000
+            for flood in (lines, [b"X-A: ", *[b"y" * 10_000] * 10]):
+                assert b"200" not in await raw(client.address, head + typed + b"\r\n" + body, *flood)
+            assert time.monotonic() - began < 10  # not only once the body's time is over
+            assert (await client.get("/healthz"))[0] == 200
+
+    asyncio.run(work())
+
+
+def test_who_reads_nothing_of_a_stream_loses_it_and_holds_no_place(tmp_path, monkeypatch):
+    monkeypatch.setattr("adjudge.gateway.wire.STALL_S", 0.4)
+    long = b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": "x" * 50_000}}]}).encode() + b"\n\n"
+
+    async def work():
+        async with (
+            serving_model(Model(lambda body: [long] * 400)) as model,
+            gateway(settings({"plain": model.url}, max_reply_mb=64.0), tmp_path / "g.db", deadline_s=60.0) as client,
+        ):
+            host, port = client.address.removeprefix("http://").split(":")
+            reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+            said = [{"role": "user", "content": "hi"}]
+            body = json.dumps({"model": "adjudge/plain", "messages": said, "stream": True})
+            head = HEAD.replace(b"/v1/judge", b"/v1/chat/completions")
+            writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body.encode())
+            assert (await reader.read(8)).startswith(b"HTTP/1.1")
+            assert client.gateway.room.inside == 1
+            began = time.monotonic()
+            while client.gateway.room.inside:
+                assert time.monotonic() - began < 8
+                await asyncio.sleep(0.05)
+            writer.close()
+        async with Ledger(str(tmp_path / "g.db")) as ledger:
+            totals = await ledger.totals("")
+            assert totals.usd > 0
+            assert totals.presumed_usd == totals.reserved_usd == 0
 
     asyncio.run(work())

@@ -5,10 +5,20 @@ import time
 
 import pytest
 
+from adjudge.gateway.ledger.ledger import Ledger
+from adjudge.gateway.room import Room
 from tests.gateways import PAIR, Model, completion, gateway, serving_model, settings, verdict
 
 NOBODY = "http://127.0.0.1:1/v1"
 SAYS_HI = [{"role": "user", "content": "hi"}]
+
+
+async def until(found):
+    for _ in range(250):
+        if found():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it does not come")
 
 
 def pairs(count):
@@ -133,7 +143,7 @@ def test_on_stopping_what_is_under_way_ends_and_nothing_new_is_let_in(tmp_path):
         ):
             asked = asyncio.ensure_future(client.post("/v1/judge", {"arm": "plain", **PAIR}))
             await asyncio.sleep(0.2)
-            client.gateway.room.closing = True
+            client.gateway.room.stop()
             status, answer = await client.post("/v1/judge", {"arm": "plain", **PAIR, "response_a": "new"})
             assert (status, answer["error"]["code"]) == (503, "shutting_down")
             assert (await client.get("/readyz"))[0] == 503
@@ -156,5 +166,77 @@ def test_whatever_a_server_does_the_answer_is_typed(tmp_path, says):
                 status, answer = await client.post(path, body)
                 assert status in (502, 503, 504), (path, status, answer)
                 assert set(answer["error"]) == {"message", "type", "code", "param"}
+
+    asyncio.run(work())
+
+
+def test_told_twice_to_stop_it_waits_for_nobody_and_books_what_may_have_been_billed(tmp_path):
+    async def work():
+        store = str(tmp_path / "g.db")
+        async with serving_model(Model(lambda body: None)) as model:
+            how = {"stop_s": 60.0, "deadline_s": 60.0, "cap_usd": 1.0}
+            async with gateway(settings({"plain": model.url}), store, **how) as client:
+                chat = {"model": "adjudge/plain", "messages": SAYS_HI}
+                asked = [
+                    client.post("/v1/judge", {"arm": "plain", **PAIR}),
+                    client.post("/v1/chat/completions", chat),
+                    client.post("/v1/chat/completions", {**chat, "stream": True}),
+                ]
+                waiting = [asyncio.ensure_future(one) for one in asked]
+                await until(lambda: len(model.asked) == 3)
+                client.stop()
+                began = time.monotonic()
+            assert time.monotonic() - began < 5
+            await asyncio.gather(*waiting, return_exceptions=True)
+        async with Ledger(store) as ledger:
+            totals = await ledger.totals("")
+            assert (totals.judgments, totals.presumed_usd, totals.reserved_usd) == (3, 0, 0)
+            assert totals.usd > 3 * 64 * 10 / 1e6
+
+    asyncio.run(work())
+
+
+def test_stopping_does_not_wait_for_ever_for_a_database_that_is_away(monkeypatch):
+    monkeypatch.setattr("adjudge.gateway.room.BOOKING_S", 0.2)
+
+    async def work():
+        room = Room(1, 1)
+        room.begun(asyncio.Event().wait())  # as a booking does that finds no database
+        await asyncio.wait_for(room.close(0.1), 5)
+
+    asyncio.run(work())
+
+
+def test_a_completion_that_finds_no_place_before_its_deadline_is_told_so(tmp_path):
+    async def work():
+        async with (
+            serving_model(Model(verdict())) as model,
+            gateway(settings({"plain": model.url}), tmp_path / "g.db", running=1, deadline_s=0.3) as client,
+            client.gateway.room.turn(),
+        ):
+            for stream in (False, True):
+                body = {"model": "adjudge/plain", "messages": SAYS_HI, "stream": stream}
+                status, answer, headers = await client.posted("/v1/chat/completions", body)
+                assert (status, answer["error"]["code"]) == (503, "overloaded")
+                assert int(headers["Retry-After"]) > 0
+            assert client.gateway.room.inside == 0
+            assert not model.asked
+
+    asyncio.run(work())
+
+
+def test_a_completion_whose_retry_no_cap_pays_for_is_refused_by_the_cap(tmp_path):
+    async def work():
+        lost = Model(lambda body: (502, {"error": {"message": "lost"}}))  # which may have been billed
+        async with (
+            serving_model(lost) as model,
+            gateway(settings({"plain": model.url}, retries=2), tmp_path / "g.db", cap_usd=0.0015) as client,
+        ):
+            body = {"model": "adjudge/plain", "messages": SAYS_HI}
+            status, answer, headers = await client.posted("/v1/chat/completions", body)
+            assert (status, answer["error"]["code"], len(model.asked)) == (429, "cap_reached", 1)
+            await asyncio.sleep(int(headers["Retry-After"]))  # now what was lost is booked, and nothing is given back
+            status, answer = await client.post("/v1/chat/completions", body)
+            assert (status, answer["error"]["code"], len(model.asked)) == (402, "cap_reached", 1)
 
     asyncio.run(work())

@@ -19,6 +19,7 @@ import msgspec
 
 from adjudge.errors import AdjudgeError
 from adjudge.gateway.problems import ErrorBody, Problem, problem_of
+from adjudge.judging.driver import cancelled
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -159,11 +160,11 @@ class Endpoint:
         try:
             async with aclosing(answer.pieces) as pieces:
                 await wire.start(200, answer.media, answer.headers)
-                while not gone.done():
-                    piece = await _next(pieces, gone)
-                    if piece is None:
-                        break
+                # At least once: a generator that never began would not hear of its end, and lets go of nothing.
+                piece = await _next(pieces, gone)
+                while piece is not None and not gone.done():
                     await wire.piece(piece)
+                    piece = await _next(pieces, gone)
                 await wire.end()
         finally:
             gone.cancel()
@@ -260,13 +261,11 @@ async def _next(pieces: AsyncGenerator[bytes, None], gone: asyncio.Future[None])
     """The next piece, None at the end or when the caller is gone."""
     coming: asyncio.Future[bytes | None] = asyncio.ensure_future(_piece(pieces))
     both: set[asyncio.Future[Any]] = {coming, gone}
-    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    if coming.done():
-        return coming.result()
-    coming.cancel()
-    with suppress(asyncio.CancelledError):
-        await coming
-    return None
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        return coming.result() if coming.done() else None
+    finally:
+        await cancelled([coming])  # a generator that is running cannot be closed
 
 
 async def _piece(pieces: AsyncGenerator[bytes, None]) -> bytes | None:

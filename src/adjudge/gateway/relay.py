@@ -66,7 +66,8 @@ def payload(fields: Fields, head: Head, arm: Arm) -> bytes:
 
 def question(request_id: str, sent: bytes, head: Head, arm: Arm) -> Ask:
     """What gate and purse have to know of a request: its size, and how long its answer may get."""
-    limit = head.max_completion_tokens or head.max_tokens or arm.max_tokens
+    limits = [limit for limit in (head.max_completion_tokens, head.max_tokens) if limit]
+    limit = max(limits, default=arm.max_tokens)  # of two the larger: servers differ in which of them they heed
     body = {"model": arm.model, "max_tokens": int(limit), "n": int(head.n or 1)}
     return Ask(
         pair_id=request_id,

@@ -5,6 +5,7 @@ to none of them, so that it goes on when the one that came first goes away.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -13,6 +14,8 @@ from adjudge.gateway.problems import Problem
 from adjudge.judging.driver import cancelled
 
 FULL_RETRY_S = 2.0
+BOOKING_S = 5.0
+"""What is being booked at the end gets so long: with a database that is away it would take for ever."""
 T = TypeVar("T")
 
 
@@ -23,8 +26,11 @@ class Room:
         self.most = running + waiting
         self.inside = 0  # running and waiting
         self.closing = False
+        self._stopped_at: float | None = None
+        self._hurried = asyncio.Event()
         self._places = asyncio.Semaphore(running)
         self._running = 0
+        self._entered: set[asyncio.Task[Any]] = set()
         self._beside: set[asyncio.Task[None]] = set()
         self.on_fault: Callable[[BaseException], None] = lambda fault: None  # noqa: ARG005
         self._flights: dict[str, asyncio.Task[Any]] = {}
@@ -60,12 +66,17 @@ class Room:
 
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[None]:
-        """Count as inside. Raises Problem 503."""
+        """Count as inside; at the end of the room the task that entered is given up like any other. Raises Problem
+        503."""
         self.check()
         self.inside += 1
+        mine = asyncio.current_task()
+        assert mine is not None
+        self._entered.add(mine)
         try:
             yield
         finally:
+            self._entered.discard(mine)
             self.inside -= 1
 
     def shared(self, key: str, work: Callable[[], Coroutine[Any, Any, T]]) -> tuple["asyncio.Task[T]", bool]:
@@ -81,20 +92,35 @@ class Room:
         return task, True
 
     def begun(self, work: Coroutine[Any, Any, None]) -> None:
-        """Something to be done beside: it is not counted as inside, and `close` waits for it whatever it takes."""
+        """Something to be booked beside: it is not counted as inside, and nobody gives it up."""
         task = asyncio.ensure_future(work)
         self._beside.add(task)
         task.add_done_callback(self._beside_over)
 
-    async def close(self, seconds: float) -> None:
-        """Let nothing more in, wait for what is inside so long, then give it up; what is done beside is waited for."""
+    def stop(self) -> None:
+        """Let nothing more in. The second time: give up what is inside, too."""
+        if self._stopped_at is not None:
+            self._hurried.set()
+        else:
+            self._stopped_at = time.monotonic()
         self.closing = True
-        flying = list(self._flights.values())
-        if flying:
-            await asyncio.wait(flying, timeout=seconds)
-        await cancelled(flying)
-        while self._beside:
-            await asyncio.wait(set(self._beside))
+
+    async def close(self, seconds: float) -> None:
+        """Let nothing more in, wait for what is inside until so long after `stop`, then give it up. What is being
+        booked is waited for, BOOKING_S at most: what is not booked by then is presumed spent."""
+        if self._stopped_at is None:
+            self.stop()
+        assert self._stopped_at is not None
+        inside = [*self._flights.values(), *self._entered]
+        if inside:
+            left_s = max(self._stopped_at + seconds - time.monotonic(), 0.0)
+            over = asyncio.ensure_future(asyncio.wait(inside, timeout=left_s))
+            hurried = asyncio.ensure_future(self._hurried.wait())
+            await asyncio.wait({over, hurried}, return_when=asyncio.FIRST_COMPLETED)
+            await cancelled([over, hurried, *inside])
+        until = time.monotonic() + BOOKING_S
+        while self._beside and time.monotonic() < until:
+            await asyncio.wait(set(self._beside), timeout=until - time.monotonic())
 
     def _landed(self, key: str, task: "asyncio.Task[Any]") -> None:
         self.inside -= 1

@@ -11,7 +11,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -164,7 +164,8 @@ async def serve(
     Raises what `opened` raises, and ConfigError where the address cannot be had.
     """
     log = log or Log()
-    with _bound(serving.host, serving.port) as listener, _logged(log):
+    loop = asyncio.get_running_loop()
+    with _bound(serving.host, serving.port) as listener, _logged(log), ExitStack() as signals:
         async with opened(settings, serving, routing, log, tracing) as gateway:
             config = uvicorn.Config(
                 gateway.app,
@@ -180,20 +181,16 @@ async def serve(
                 backlog=2048,
             )
             server = _Server(config)
-            loop = asyncio.get_running_loop()
 
             def stop() -> None:
                 server.stop(gateway)
 
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop)
+                signals.callback(loop.remove_signal_handler, number)  # once all is closed
             host, port = listener.getsockname()[:2]
             started(Running(f"http://{f'[{host}]' if ':' in host else host}:{port}", gateway, stop))
-            try:
-                await server.serve(sockets=[listener])
-            finally:
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    loop.remove_signal_handler(number)
+            await server.serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -204,9 +201,9 @@ class _Server(uvicorn.Server):
         yield
 
     def stop(self, gateway: Gateway) -> None:
+        gateway.room.stop()
         if self.should_exit:
             self.force_exit = True
-        gateway.room.closing = True
         self.should_exit = True
 
 

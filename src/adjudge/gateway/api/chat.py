@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from adjudge.config import Arm
-from adjudge.errors import BackendError, RateLimited, Rejected
+from adjudge.errors import BackendError, BudgetError, RateLimited, Rejected
 from adjudge.gateway import relay
 from adjudge.gateway.api.plain import MODEL_PREFIX
 from adjudge.gateway.asgi import EVENTS, JSON, Answer, Call, Header, Streamed
 from adjudge.gateway.desk import DOWN_RETRY_S, PATIENCE, Desk
 from adjudge.gateway.ledger.values import WHOLE
-from adjudge.gateway.problems import Problem
+from adjudge.gateway.problems import Problem, problem_of
 from adjudge.gateway.purse import Purse
 from adjudge.gateway.relay import Fields, Head
+from adjudge.gateway.room import FULL_RETRY_S
 from adjudge.gateway.telemetry import Metrics
 from adjudge.gateway.upstreams import Upstreams
 from adjudge.judging.asking import Asker
@@ -52,6 +53,10 @@ class _Sent(NamedTuple):
     sent: bytes
     asked: Ask
     purse: Purse
+
+
+_Asked = tuple[Reply | None, Problem | None]
+"""What was replied, and why that is no answer."""
 
 
 class ChatApi:
@@ -101,14 +106,17 @@ class _Work:
         self._units = 0.0
 
     async def whole(self) -> Answer:
-        desk = self._api.desk
         try:
-            async with desk.room.entered(), desk.room.turn():
+            async with AsyncExitStack() as stack:
+                await self._enter(stack)
                 for name, left_s in self._turns():
                     sent = await self._sent(name)
                     exchange = relay.Whole(self._backend(sent.arm), sent.sent, self._head)
-                    reply, problem = await self._asked(sent, exchange, left_s)
-                    cost_usd = self._booked(sent, reply)
+                    reply: Reply | None = None
+                    try:
+                        reply, problem = await self._asked(sent, exchange, left_s)
+                    finally:
+                        cost_usd = self._booked(sent, reply)
                     if problem is None:
                         return Answer(exchange.raw, 200, JSON, _headers(sent.arm, cost_usd))
                     self._try_on(sent.arm, problem)
@@ -118,27 +126,44 @@ class _Work:
 
     async def stream(self) -> Streamed:
         """The stream, once it has begun: until then another arm may be asked. The room is held to its end."""
-        desk = self._api.desk
         async with AsyncExitStack() as stack:
             stack.callback(self._count)
-            await stack.enter_async_context(desk.room.entered())
-            await stack.enter_async_context(desk.room.turn())
+            await self._enter(stack)
             for name, left_s in self._turns():
                 sent = await self._sent(name)
                 events = relay.Stream(self._backend(sent.arm), sent.sent, self._head)
                 asking = asyncio.ensure_future(self._asked(sent, events, self._until - time.monotonic()))
-                first = await self._first(events, asking, left_s)
+                first: bytes | None = None
+                try:
+                    first = await self._first(events, asking, left_s)
+                finally:
+                    if first is None:
+                        await self._over(sent, asking)
                 if first is not None:
                     held = stack.pop_all()
                     return Streamed(self._pieces(held, sent, events, asking, first), EVENTS, _headers(sent.arm, None))
-                reply, problem = asking.result()
-                self._booked(sent, reply)
+                _, problem = asking.result()
                 self._try_on(sent.arm, problem or Problem(502, "upstream_error", f"arm {name}: an empty stream"))
         raise AssertionError("the last arm answers or raises")
 
-    async def _first(
-        self, events: relay.Stream, asking: "asyncio.Future[tuple[Reply | None, Problem | None]]", left_s: float
-    ) -> bytes | None:
+    async def _enter(self, stack: AsyncExitStack) -> None:
+        """A place, held until the stack is closed. Raises Problem 503 where there is none before the deadline."""
+        room = self._api.desk.room
+        await stack.enter_async_context(room.entered())
+        try:
+            async with asyncio.timeout(self._until - time.monotonic()):
+                await stack.enter_async_context(room.turn())
+        except TimeoutError:
+            told = "so many completions and judgments are under way that its turn did not come in time; ask again"
+            raise Problem(503, "overloaded", told, retry_after_s=FULL_RETRY_S) from None
+
+    async def _over(self, sent: _Sent, asking: "asyncio.Future[_Asked]") -> None:
+        """End the request, if need be, and book it."""
+        await cancelled([asking])
+        failed = asking.cancelled() or asking.exception() is not None
+        self._booked(sent, None if failed else asking.result()[0])
+
+    async def _first(self, events: relay.Stream, asking: "asyncio.Future[_Asked]", left_s: float) -> bytes | None:
         """The first event, None where the request came to nothing."""
         coming = asyncio.ensure_future(events.queue.get())
         try:
@@ -160,10 +185,9 @@ class _Work:
         held: AsyncExitStack,
         sent: _Sent,
         events: relay.Stream,
-        asking: "asyncio.Future[tuple[Reply | None, Problem | None]]",
+        asking: "asyncio.Future[_Asked]",
         first: bytes,
     ) -> AsyncGenerator[bytes, None]:
-        reply: Reply | None = None
         async with held:
             try:
                 yield first
@@ -172,12 +196,11 @@ class _Work:
                     if piece is None:
                         break
                     yield piece
-                reply, problem = asking.result()
+                _, problem = asking.result()
                 if problem is not None:
                     yield relay.cut(events.error)
             finally:
-                await cancelled([asking])
-                self._booked(sent, reply)
+                await self._over(sent, asking)
 
     def _turns(self) -> list[tuple[str, float]]:
         """The arms in turn, with the time that each gets at most."""
@@ -205,10 +228,7 @@ class _Work:
         await purse.put_aside(worst_usd(asked, arm.price))
         return _Sent(arm, sent, asked, purse)
 
-    async def _asked(
-        self, sent: _Sent, exchange: relay.Whole | relay.Stream, left_s: float
-    ) -> tuple[Reply | None, Problem | None]:
-        """(the reply, why it is none)"""
+    async def _asked(self, sent: _Sent, exchange: relay.Whole | relay.Stream, left_s: float) -> "_Asked":
         shared = self._api.upstreams[sent.arm.server]
         asker = Asker(self._api.upstreams.traced(exchange, sent.arm.server), shared.gate, shared.budget, shared.retries)
         name = sent.arm.name
@@ -220,12 +240,17 @@ class _Work:
             told = f"arm {name}: its server does not answer now"
             return None, Problem(503, "upstream_down", told, retry_after_s=DOWN_RETRY_S)
         except NotBought as over:
-            return None, Problem(402, "cap_reached", str(over))
+            return None, problem_of(sent.purse.refused or BudgetError(str(over)))
         except (TimeoutError, asyncio.CancelledError) as late:
             if isinstance(late, asyncio.CancelledError) and not isinstance(exchange, relay.Stream):
                 raise
-            return None, Problem(504, "deadline", f"arm {name} gave no answer in time")
-        return reply, None if reply.error is None else _problem(name, exchange.error, reply.error)
+            told = f"arm {name} gave no answer in time"
+            return None, Problem(504, "deadline", told, retry_after_s=DOWN_RETRY_S)
+        if reply.error is None:
+            return reply, None
+        if sent.purse.refused is not None:  # after an attempt that was billed and lost
+            return reply, problem_of(sent.purse.refused)
+        return reply, _problem(name, exchange.error, reply.error)
 
     def _booked(self, sent: _Sent, reply: Reply | None) -> float | None:
         """Enter what the request cost; what it cost in dollars, where that is known."""
@@ -274,7 +299,7 @@ def _read(body: bytes) -> tuple[Fields, Head]:
     return fields, head
 
 
-async def _event(events: relay.Stream, asking: "asyncio.Future[tuple[Reply | None, Problem | None]]") -> bytes | None:
+async def _event(events: relay.Stream, asking: "asyncio.Future[_Asked]") -> bytes | None:
     """The next event, None after the last."""
     if not events.queue.empty():
         return events.queue.get_nowait()
