@@ -81,6 +81,23 @@ def test_a_keys_own_cap_and_rate_are_its_own(tmp_path):
     asyncio.run(work())
 
 
+def test_what_another_keys_cap_refuses_is_bought_by_whoever_can_pay(tmp_path):
+    store = tmp_path / "g.db"
+    poor, its_id = made(store, "--total-usd", "0.0001")
+    rich, _ = made(store)
+
+    async def work():
+        async with serving_model(Model(verdict())) as model, gateway(settings({"plain": model.url}), store) as client:
+            for i in range(5):
+                body = {**JUDGE, "response_a": f"answer {i}"}
+                found = await asyncio.gather(*(client.post("/v1/judge", body, key=key) for key in (poor, rich, rich)))
+                assert [status for status, _ in found[1:]] == [200, 200]
+                assert its_id not in str(found[1:])
+            assert len(model.asked) == 5
+
+    asyncio.run(work())
+
+
 def test_without_keys_only_this_machine_is_served_by_its_own_name(tmp_path):
     async def work():
         told = settings({"plain": "http://127.0.0.1:1/v1"})

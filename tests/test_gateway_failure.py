@@ -117,6 +117,22 @@ def test_more_than_there_is_room_for_is_turned_away_and_what_is_inside_ends(tmp_
     asyncio.run(work())
 
 
+@pytest.mark.parametrize(
+    ("says", "status", "code", "comes_back"),
+    [(429, 503, "upstream_busy", True), (408, 502, "upstream_error", True), (422, 502, "upstream_refused", False)],
+)
+def test_who_is_told_of_a_servers_refusal_is_told_whether_to_come_back(tmp_path, says, status, code, comes_back):
+    async def work():
+        async with (
+            serving_model(Model(lambda body: (says, {"error": {"message": "no"}}))) as model,
+            gateway(settings({"plain": model.url}), tmp_path / "g.db") as client,
+        ):
+            found, answer, headers = await client.posted("/v1/judge", {"arm": "plain", **PAIR})
+            assert (found, answer["error"]["code"], "Retry-After" in headers) == (status, code, comes_back)
+
+    asyncio.run(work())
+
+
 def test_truncated_refused_and_unread_are_outcomes_and_no_errors(tmp_path):
     async def work():
         cut = completion("I think")

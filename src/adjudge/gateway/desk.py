@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,7 +23,7 @@ from adjudge.gateway.ledger.ledger import Ledger
 from adjudge.gateway.ledger.values import WHOLE
 from adjudge.gateway.problems import Problem
 from adjudge.gateway.purse import Purse
-from adjudge.gateway.room import Room
+from adjudge.gateway.room import FULL_RETRY_S, Room
 from adjudge.gateway.shelf import Shelf
 from adjudge.gateway.upstreams import Upstreams
 from adjudge.judging.bounds import most
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 PATIENCE = 0.6  # share of the time that is left which one arm gets while there are others to fall back to
 DOWN_RETRY_S = 5.0
 KNOWN = 8192
+_PASSING = ("HTTP 408", "HTTP 409", "HTTP 425")
 _TEXTS: dict[str, Any] = dict.fromkeys(("completion_ab", "completion_ba", "reasoning_ab", "reasoning_ba"))
 
 
@@ -128,14 +129,29 @@ class Desk:
         if known := self._known.get(key):
             self._known.move_to_end(key)
             return Judged(key=key, arm=known[0], judgment=known[1], cached=True)
-        task, mine = self.room.shared(key, lambda: self._bought(key, pair, arm, caller, asked))
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-        if not done:
-            raise Problem(504, "deadline", f"arm {arm} gave no judgment within {seconds:.3g} s; it goes on, ask again")
+        task, mine = await self._flight(key, lambda: self._bought(key, pair, arm, caller, asked), caller, seconds)
+        if not task.done():
+            told = f"arm {arm} gave no judgment within {seconds:.3g} s; it goes on, ask again"
+            raise Problem(504, "deadline", told, retry_after_s=DOWN_RETRY_S)
+        if task.cancelled():
+            raise Problem(503, "shutting_down", "this server is going down; ask again", retry_after_s=FULL_RETRY_S)
         judged: Judged = task.result()
         if judged.judgment.outcome is Outcome.FAILED:
             raise _failure(judged)
         return judged if mine or judged.cached else msgspec.structs.replace(judged, cached=True)
+
+    async def _flight(
+        self, key: str, work: Callable[[], Coroutine[Any, Any, Judged]], caller: Caller, seconds: float
+    ) -> "tuple[asyncio.Task[Judged], bool]":
+        """The task that buys this judgment, done or out of time, and whether it was begun for this caller. What another
+        caller's cap refused is asked for anew, on this one's account."""
+        until = time.monotonic() + seconds
+        while True:
+            task, mine = self.room.shared(key, work)
+            await asyncio.wait({task}, timeout=max(until - time.monotonic(), 0.0))
+            over = task.exception() if task.done() and not task.cancelled() else None
+            if mine or not isinstance(over, CapReached) or over.account in (caller.account, WHOLE):
+                return task, mine
 
     async def _bought(self, key: str, pair: Pair, arm: str, caller: Caller, asked: str) -> Judged:
         """From the store, or from the servers. Belongs to nobody: it runs to its end."""
@@ -201,7 +217,8 @@ class Desk:
                 503, "upstream_down", f"arm {arm.name}: {_why_shut(shut)}", retry_after_s=DOWN_RETRY_S
             ) from None
         except TimeoutError:
-            raise Problem(504, "deadline", f"arm {arm.name} gave no judgment within {self.deadline_s:g} s") from None
+            told = f"arm {arm.name} gave no judgment within {self.deadline_s:g} s"
+            raise Problem(504, "deadline", told, retry_after_s=DOWN_RETRY_S) from None
 
     def _remember(self, judged: Judged) -> Judged:
         if judged.judgment.outcome is not Outcome.FAILED:
@@ -272,6 +289,8 @@ def _failure(judged: Judged) -> Exception:
         return BudgetError(error)
     if not judgment.calls:
         return Problem(400, "cannot_judge", error)
-    if "HTTP 4" in error[:8]:
+    if error.startswith("HTTP 429"):
+        return Problem(503, "upstream_busy", f"arm {arm}: {error}", retry_after_s=DOWN_RETRY_S)
+    if error.startswith("HTTP 4") and not error.startswith(_PASSING):
         return Problem(502, "upstream_refused", f"arm {arm}: {error}")
     return Problem(502, "upstream_error", f"arm {arm}: {error}", retry_after_s=DOWN_RETRY_S)
