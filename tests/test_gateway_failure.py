@@ -7,6 +7,7 @@ import pytest
 
 from adjudge.gateway.ledger.ledger import Ledger
 from adjudge.gateway.room import Room
+from adjudge.gateway.shelf import _Together
 from tests.gateways import PAIR, Model, completion, gateway, serving_model, settings, verdict
 
 NOBODY = "http://127.0.0.1:1/v1"
@@ -254,5 +255,17 @@ def test_a_completion_whose_retry_no_cap_pays_for_is_refused_by_the_cap(tmp_path
             await asyncio.sleep(int(headers["Retry-After"]))  # now what was lost is booked, and nothing is given back
             status, answer = await client.post("/v1/chat/completions", body)
             assert (status, answer["error"]["code"], len(model.asked)) == (402, "cap_reached", 1)
+
+    asyncio.run(work())
+
+
+def test_what_the_store_did_not_foresee_reaches_whoever_waits_and_nobody_waits_for_ever():
+    async def work():
+        async def fails(given):
+            raise ZeroDivisionError(given)
+
+        together = _Together(fails)
+        found = await asyncio.wait_for(asyncio.gather(*map(together, range(3)), return_exceptions=True), 5)
+        assert {type(one) for one in found} == {ZeroDivisionError}
 
     asyncio.run(work())

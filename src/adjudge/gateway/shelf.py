@@ -66,7 +66,7 @@ class _Together(Generic[In, Out]):
             taken, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
             try:
                 answers = await self._work([item.given for item in taken])
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001 -- whoever waits hears of it, whatever it is
                 for item in taken:
                     if not item.answer.done():
                         item.answer.set_exception(error)
