@@ -5,6 +5,7 @@ import contextlib
 import json
 import tracemalloc
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -214,6 +215,13 @@ def test_a_redirect_is_not_followed_and_names_the_host() -> None:
     asyncio.run(go())
     assert len(seen) == 1
     assert seen[0].startswith(b"POST /v1/chat/completions ")
+
+
+def test_a_question_of_megabytes_is_sent_without_a_warning() -> None:
+    long = msgspec.structs.replace(ASK, messages=(Message("user", "x" * 3_000_000),))
+    reply, count = asked(scripted.Script(), ask=long)
+    assert isinstance(reply, Reply)
+    assert (reply.error, count.calls) == (None, 1)
 
 
 def test_a_connection_is_used_again() -> None:

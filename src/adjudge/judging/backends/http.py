@@ -10,6 +10,7 @@ vLLM is given, are no secret and are let be.)
 
 import asyncio
 import email.utils
+import io
 import math
 import os
 import re
@@ -30,6 +31,7 @@ from adjudge.types import Ask, Reply
 LONGEST_WAIT_S = 120.0
 CONNECT_S = 15.0
 SHORTEST_SECRET = 8
+LARGE_BYTES = 1 << 20  # aiohttp hands bytes to the socket in one go, and warns of it from here on
 # uvicorn, which vLLM and SGLang stand on, closes a connection after 5 idle seconds; a question sent just then is lost.
 KEEP_IDLE_S = 4.0
 _END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
@@ -77,7 +79,7 @@ class Http:
         """Post a body as it is: the answer as it is read, and as it came. Raises as `send` does."""
         began = time.perf_counter()
         try:
-            async with self._session.post(self._url, data=body, allow_redirects=False) as answer:
+            async with self._session.post(self._url, data=_data(body), allow_redirects=False) as answer:
                 answered = await self._read(answer)
                 status, headers = answer.status, answer.headers
         except BackendError:
@@ -99,7 +101,7 @@ class Http:
         """Post a body that asks for a stream: its server-sent events as they come, each with the empty line that ends
         it; of a server that does not stream the whole body. Raises as `send` does, once events have come too."""
         try:
-            async with self._session.post(self._url, data=body, allow_redirects=False) as answer:
+            async with self._session.post(self._url, data=_data(body), allow_redirects=False) as answer:
                 if answer.status != 200:
                     answered = self._masked_bytes(await self._read(answer))
                     raise self._masked(_refusal(answer.status, answer.headers, answered))
@@ -174,6 +176,11 @@ async def _events(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, 
             rest = rest[end.end() :]
     if rest.strip():
         yield rest + b"\n\n"
+
+
+def _data(body: bytes) -> bytes | io.BytesIO:
+    """The body as aiohttp wants it: a large one to be read piece by piece."""
+    return io.BytesIO(body) if len(body) > LARGE_BYTES else body
 
 
 def _reason(error: aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) -> str:
