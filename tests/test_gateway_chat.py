@@ -176,6 +176,14 @@ async def test_what_the_server_refuses_is_the_callers_error_with_its_words(clien
         await theirs.chat.completions.create(model="adjudge/plain", messages=SAYS_HI, stream=True)
 
 
+@chatting(lambda body: (400, {"error": {"message": "no"}}) if "bad" in body else completion("x"))
+async def test_requests_that_a_caller_makes_up_do_not_shut_the_server_for_others(client, model, theirs):
+    body = {"model": "adjudge/plain", "messages": SAYS_HI}
+    for _ in range(25):
+        assert (await client.post("/v1/chat/completions", {**body, "bad": 1}))[0] == 400
+    assert (await client.post("/v1/chat/completions", body))[0] == 200
+
+
 @chatting(lambda body: (401, {"error": {"message": "Incorrect API key sk-secret"}}))
 async def test_that_our_own_key_is_refused_is_not_the_callers_error(client, model, theirs):
     with pytest.raises(openai.InternalServerError) as raised:

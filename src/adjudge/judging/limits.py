@@ -129,10 +129,12 @@ class Gate:
             if now - self._limited_since > self._patience_s:
                 self.shut(f"has given nothing but 429 for {now - self._limited_since:.0f} s: {error}")
         if isinstance(error, Rejected):
-            self._rejected.add(entry.call)
+            if len(self._rejected) < REJECTED_CALLS:
+                self._rejected.add(entry.call)
             if error.always and len(self._rejected) >= REFUSED_CALLS:
                 self.shut(f"refuses every request: {error}")
-            elif not self._ever_good and len(self._rejected) >= REJECTED_CALLS:
+            elif not self._hurried and not self._ever_good and len(self._rejected) >= REJECTED_CALLS:
+                # A run asks all alike. A service, hurried from the start, passes on what anybody makes up.
                 self.shut(f"has refused all of the first {len(self._rejected)} requests: {error}")
 
     def dropped(self, _entry: Entry) -> None:
