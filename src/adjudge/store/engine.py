@@ -22,6 +22,9 @@ from adjudge.errors import MissingExtra, StoreError
 
 LOCK_WAIT_S = 300
 CONNECT_TIMEOUT_S = 10
+# A server that vanishes from the network is noticed after about half a minute; by default it may take a quarter of an
+# hour. What takes the server long does not count: its machine goes on to answer.
+ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
 TRIES = 8
 
 T = TypeVar("T")
@@ -185,4 +188,5 @@ def _postgresql(url: URL) -> Engine:
         arguments["options"] = settings
     if "connect_timeout" not in url.query:
         arguments["connect_timeout"] = CONNECT_TIMEOUT_S
+    arguments |= {name: value for name, value in ALIVE.items() if name not in url.query}
     return sa.create_engine(url, connect_args=arguments, pool_pre_ping=True)
