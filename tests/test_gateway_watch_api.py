@@ -6,8 +6,11 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from yarl import URL
 
 from adjudge.commands.serve import command as serve
+from adjudge.errors import StoreError
+from adjudge.gateway.ledger import sql as ledger_sql
 from adjudge.gateway.ledger.ledger import Ledger
 from adjudge.gateway.ledger.values import Caps
 from adjudge.gateway.watch import events as events_module
@@ -244,5 +247,64 @@ def test_the_page_is_for_this_machine_alone_where_there_are_no_keys(tmp_path):
             async with client.session.get(client.address + "/") as answer:
                 html = await answer.text()
             assert "Add 0 and 0." not in html  # the page holds no figure and no text: they come by the events
+
+    asyncio.run(work())
+
+
+def test_a_store_that_fails_is_told_on_the_page_and_in_the_log_and_to_others_without_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("adjudge.gateway.ledger.ledger.BEAT_S", 0.05)
+    beat, broken = ledger_sql.beat, []
+
+    def beating(connection, run_id):
+        if broken:
+            raise StoreError("store g.db: the disk is full")
+        return beat(connection, run_id)
+
+    monkeypatch.setattr(ledger_sql, "beat", beating)
+
+    async def work():
+        async with plain(tmp_path) as client:
+            assert (await client.get("/readyz"))[0] == 200
+            broken.append(True)
+            await asyncio.sleep(0.2)
+            status, answer = await client.get("/readyz")
+            assert (status, "g.db" in str(answer)) == (503, False)
+            await asyncio.sleep(1.2)
+            assert (await events(client, 1))[0][1]["state"]["store"] == "store g.db: the disk is full"
+            broken.clear()
+            await asyncio.sleep(1.3)
+            assert (await client.get("/readyz"))[0] == 200
+            assert (await events(client, 1))[0][1]["state"]["store"] == ""
+            told = [line["fault"] for line in client.lines() if line.get("event") == "store"]
+            assert told == ["store g.db: the disk is full", None]
+
+    asyncio.run(work())
+
+
+def test_a_database_that_does_not_answer_does_not_stop_the_page(tmp_path, monkeypatch):
+    monkeypatch.setattr("adjudge.gateway.watch.watching.ACCOUNTS_WAIT_S", 0.05)
+
+    async def never(ledger, names):
+        await asyncio.sleep(600)
+
+    monkeypatch.setattr("adjudge.gateway.watch.watching.accounts", never)
+
+    async def work():
+        async with plain(tmp_path) as client:
+            told = await asyncio.wait_for(events(client, 3), 5)
+            assert [name for name, _ in told] == ["hello", "tick", "tick"]
+
+    asyncio.run(work())
+
+
+def test_an_id_that_is_none_is_not_looked_for(tmp_path, monkeypatch):
+    monkeypatch.delattr("adjudge.gateway.shelf.Shelf.whole")  # PostgreSQL would fail at the first of these
+
+    async def work():
+        async with plain(tmp_path) as client:
+            for name in ("jdg_%00" + "a" * 31, "jdg_" + "A" * 32, "jdg_", "a" * 32, "jdg_" + "0" * 33):
+                url = URL(f"{client.address}/v1/judgments/{name}", encoded=True)
+                async with client.session.get(url) as answer:
+                    assert answer.status == 404
 
     asyncio.run(work())

@@ -140,8 +140,10 @@ async def opened(
             judging,
             ChatApi(desk, upstreams, metrics, routed, serving.fallback),
             RewardsApi(judging, routed, serving.reward_arm),
-            PlainApi(settings, shelf, metrics, routed, lambda: "going down" if room.closing else shelf.fault),
+            PlainApi(settings, shelf, metrics, routed, lambda: _unready(room, watching)),
         )
+        watching.store_fault = lambda: shelf.fault or ledger.fault
+        watching.on_store = lambda fault: log.line(event="store", fault=fault or None)
         apis.plain.on_label = watching.labelled
         shown = Shown(PageApi(keyed), EventsApi(watching))
         app = _routes(apis, shown, front, Limits(int(serving.body_mb * 1e6), serving.body_s), settings, routed)
@@ -249,6 +251,13 @@ class _Nothing(dict[str, tuple[str | None, Handler]]):
         raise Problem(404, "not_found", "there is no such path; see /openapi.json")
 
 
+def _unready(room: Room, watching: Watching) -> str:
+    """Anybody may ask this, so it names no server: the log and the page do."""
+    if room.closing:
+        return "this server is going down"
+    return "the store fails" if watching.store_fault() else ""
+
+
 def _routed(routing: "Routing", settings: Settings, before: Totals) -> "Routed":
     from adjudge.gateway.routed import Routed
 
@@ -314,7 +323,8 @@ def _logged(log: Log) -> Iterator[None]:
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             fault = type(record.exc_info[1]).__name__ if record.exc_info and record.exc_info[1] else None
-            log.line(event="warning", source=record.name, fault=fault, says=record.getMessage()[:200])
+            says = record.getMessage().partition("\n")[0]  # asyncio goes on with the error, which may hold texts
+            log.line(event="warning", source=record.name, fault=fault, says=says[:200])
 
     handler = Lines(logging.WARNING)
     logging.getLogger().addHandler(handler)

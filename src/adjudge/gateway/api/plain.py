@@ -1,5 +1,6 @@
 """What is short to answer: the models there are, earlier judgments, feedback, metrics, health."""
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 MODEL_PREFIX = "adjudge/"
 ID_PREFIX = "jdg_"
 FEEDBACK = "feedback"
+_ID = re.compile(ID_PREFIX + "([0-9a-f]{32})")
 
 
 class PlainApi:
@@ -80,8 +82,8 @@ class PlainApi:
         return plain({"status": "ok"})
 
     async def _found(self, judgment_id: str) -> Found:
-        key = judgment_id.removeprefix(ID_PREFIX)
-        found = await self._shelf.whole(key) if len(key) == 32 and key != judgment_id else None
+        named = _ID.fullmatch(judgment_id)
+        found = None if named is None else await self._shelf.whole(named[1])
         if found is None:
             raise Problem(404, "judgment_not_found", "there is no such judgment", param="id")
         return found

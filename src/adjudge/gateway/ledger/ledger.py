@@ -62,6 +62,7 @@ class Ledger:
         self._uncapped_until: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._closing_at: float | None = None
+        self._away = ""
         self._run_id = self._batch = self._failures = 0
         self._ahead_ns = 0  # the database's clock, less this process's monotonic one
 
@@ -79,6 +80,13 @@ class Ledger:
             raise
         self._ahead_ns = now_ns - time.monotonic_ns()
         self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._beat())]
+
+    @property
+    def fault(self) -> str:
+        """Why nothing can be booked now, "" where it can; looked at with every beat."""
+        if not self._tasks or self._tasks[0].done():
+            return "the ledger is closed"
+        return self._away
 
     async def close(self) -> None:
         """Book what is being settled and give back what is at hand. Calls still open are presumed spent: settle first.
@@ -291,11 +299,15 @@ class Ledger:
         while True:
             await asyncio.sleep(BEAT_S)
             self._give_back_idle()
-            with suppress(StoreError):
+            try:
                 now_ns, capped = await self._off(lambda: self._database.write(lambda c: sql.beat(c, self._run_id)))
-                self._ahead_ns = now_ns - time.monotonic_ns()
-                until = time.monotonic() + KNOWN_S
-                self._uncapped_until = {name: until for name in self._uncapped_until if name not in capped}
+            except StoreError as error:
+                self._away = str(error)
+                continue
+            self._away = ""
+            self._ahead_ns = now_ns - time.monotonic_ns()
+            until = time.monotonic() + KNOWN_S
+            self._uncapped_until = {name: until for name in self._uncapped_until if name not in capped}
 
     def _give_back_idle(self) -> None:
         for at in self._hand.idle():

@@ -174,7 +174,7 @@ function draw(all = false) {
 
 function alarms() {
   const found = [];
-  const { drift, down, closing } = state;
+  const { drift, down, closing, store } = state;
   if (drift?.since_s) {
     found.push(["Drift", `traffic has left what the router was fitted on: at least ${figure(drift.least_nats)} nats since ${clock(drift.since_s)}, ` +
       `radius ${figure(about.router.radius_nats)}. Fit the router again on records of this traffic.`]);
@@ -187,6 +187,7 @@ function alarms() {
       }
     }
   }
+  if (store) found.push(["Store", `${plain(store)}. Nothing can be bought until it is back, and budgets are as they were`]);
   if (closing) found.push(["Going down", "nothing new is let in"]);
   const box = byId("alarms");
   const said = found.map(([what, text]) => `${what}: ${text}`).join("\n");
@@ -222,7 +223,7 @@ function tiles() {
     }
   }
   for (const [arm, { n, value, low, high }] of Object.entries(quality.accuracy)) {
-    found.push([`accuracy-${arm}`, `Accuracy of ${plain(arm)}`, value, percent(value), `${percent(low, 0)} to ${percent(high, 0)}, ${count(n)} labels`]);
+    found.push([`accuracy-${arm}`, `Accuracy of ${plain(arm)}`, value, percent(value), `${percent(low, 0)} to ${percent(high, 0)}, ${count(n)} labels since the start`]);
   }
   const same = series.total("both_orders", (arm, agree) => agree === "yes");
   const both = series.total("both_orders");

@@ -59,13 +59,15 @@ class Drift(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """As it is now. `down`: servers that are not asked, and why."""
+    """As it is now. `down`: servers that are not asked, and why. `store`: why the store fails, "" where it does not;
+    the accounts are then as they were."""
 
     accounts: list[Account]
     quality: Quality
     drift: Drift | None
     down: dict[str, str]
     closing: bool
+    store: str
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -177,6 +179,7 @@ def state(watching: Watching) -> State:
         drift=drift,
         down=watching.down(),
         closing=watching.desk.room.closing,
+        store=watching.store,
     )
 
 

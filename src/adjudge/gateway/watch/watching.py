@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 
 LOOK_S = 1.0
 ACCOUNTS_LOOKS = 3
+ACCOUNTS_WAIT_S = 1.0  # a database that does not answer is waited for elsewhere
 UNWATCHED_LOOKS = 5
 """While no page is open only every fifth look is taken: with ten arms one takes 4 ms, which some request waits for."""
 
 
 class Watching:
-    """Use it from one event loop, between `open` and `close`. `names`: of the keys, by id."""
+    """Use it from one event loop, between `open` and `close`. `names`: of the keys, by id. `store_fault`: why the store
+    fails, "" where it does not; `store` is what was seen last, and `on_store` told when it changes."""
 
     def __init__(
         self, desk: Desk, upstreams: Upstreams, metrics: Metrics, names: Callable[[], Mapping[str, str]]
@@ -44,10 +46,14 @@ class Watching:
         self.counts, self.known = Counts(metrics.registry), Known()
         self.router: RouterWatch | None = None
         self.accounts: list[Account] = []
+        self.store = ""
+        self.store_fault: Callable[[], str] = lambda: ""
+        self.on_store: Callable[[str], None] = lambda fault: None  # noqa: ARG005
         self.watchers = 0
         self.monitor = Monitor(metrics.registry)
         self._metrics, self._upstreams, self._names = metrics, upstreams, names
         self._looked = asyncio.Condition()
+        self._reading: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._looks = 0
 
@@ -67,7 +73,7 @@ class Watching:
             task.add_done_callback(self._over)
 
     async def close(self) -> None:
-        await cancelled(self._tasks)
+        await cancelled(self._tasks if self._reading is None else [*self._tasks, self._reading])
 
     def judged(self, pair: Pair, judged: Judged, seconds: float) -> None:
         """A judgment was bought."""
@@ -104,9 +110,20 @@ class Watching:
             await self._looked.wait()
 
     async def read_accounts(self) -> None:
-        """What they have spent, as of now; what was known stays where the ledger cannot be read."""
+        """What they have spent, as of now; what was known stays where the ledger cannot be read, or not at once."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_accounts())
+        await asyncio.wait({self._reading}, timeout=ACCOUNTS_WAIT_S)
+
+    async def _read_accounts(self) -> None:
         with suppress(StoreError):
             self.accounts = await accounts(self.desk.ledger, self._names())
+
+    def _look_at_store(self) -> None:
+        fault = self.store_fault()
+        if fault != self.store:
+            self.store = fault
+            self.on_store(fault)
 
     def _over(self, task: "asyncio.Task[None]") -> None:
         """They go on for ever; one that does not is a fault, and is to be seen as one."""
@@ -118,6 +135,7 @@ class Watching:
         while True:
             await asyncio.sleep(LOOK_S)
             self._looks += 1
+            self._look_at_store()
             if self.watchers and self._looks % ACCOUNTS_LOOKS == 0:
                 await self.read_accounts()
             if self.watchers or self._looks % UNWATCHED_LOOKS == 0:
