@@ -227,7 +227,7 @@ def _render(
     title: str = "",
     kind: Kind = COMPARISON,
 ) -> bytes:
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = _asset("report.css"), _asset("text.js") + _asset("report.js")
     title = title or (sections[0].heading if len(sections) == 1 else f"{len(sections)} evaluators compared")
     page = _template().render(
         title=title,

@@ -1,15 +1,5 @@
-"use strict";
-// Everything that comes from outside is put on the page by textContent, never as HTML. Nothing here asks the network.
+// Follows text.js, whose functions it uses. Nothing here asks the network.
 (() => {
-  const byId = (id) => document.getElementById(id);
-
-  function element(name, className, ...children) {
-    const made = document.createElement(name);
-    if (className) made.className = className;
-    made.append(...children);
-    return made;
-  }
-
   // -- theme: as the system says, until the button is pressed
 
   const themes = ["auto", "light", "dark"];
@@ -85,27 +75,6 @@
     };
   }
 
-  // Characters that hide, reorder or control are written out; a joiner inside an emoji is left alone.
-  const ODD = /(?:(?<![\p{Extended_Pictographic}\p{Emoji_Modifier}\uFE0F])\u200D|(?!\u200D)[\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\u{E0100}-\u{E01EF}\u115F\u1160\u3164\uFFA0]|(?![\n\t\r])\p{Cc})/gu;
-
-  function visible(text) {
-    const parts = document.createDocumentFragment();
-    let from = 0;
-    for (const match of text.matchAll(ODD)) {
-      const code = `U+${match[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
-      parts.append(text.slice(from, match.index), element("span", "odd", code));
-      from = match.index + match[0].length;
-    }
-    parts.append(text.slice(from));
-    return parts;
-  }
-
-  function words(name, className, text) {
-    const made = element(name, className, visible(text));
-    made.dir = "auto";
-    return made;
-  }
-
   // -- texts, unpacked when they are needed
 
   const chunkElements = document.querySelectorAll("script.chunk");
@@ -165,8 +134,6 @@
     select.append(new Option(first, ""), ...names.map((name) => new Option("", name)));
     names.forEach((name, i) => select.options[i + 1].append(plain(name)));
   }
-
-  const plain = (text) => visible(text).textContent;
 
   fill(fEvaluator, "all", evaluators.map((e) => e.name));
   fill(fDomain, "all", domains);

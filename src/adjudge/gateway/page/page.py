@@ -49,10 +49,10 @@ def headers(nonce: str) -> tuple[tuple[bytes, bytes], ...]:
 
 @cache
 def _assets() -> tuple[Markup, Markup]:
-    own = resources.files("adjudge.gateway.page")
-    style = resources.files("adjudge.report").joinpath("report.css").read_text("utf-8")
-    style += own.joinpath("page.css").read_text("utf-8")
-    script = "".join(own.joinpath(name).read_text("utf-8") for name in SCRIPTS)
+    own, reports = resources.files("adjudge.gateway.page"), resources.files("adjudge.report")
+    style = reports.joinpath("report.css").read_text("utf-8") + own.joinpath("page.css").read_text("utf-8")
+    script = reports.joinpath("text.js").read_text("utf-8")
+    script += "".join(own.joinpath(name).read_text("utf-8") for name in SCRIPTS)
     return Markup(style), Markup(script)  # noqa: S704  # our own files
 
 
