@@ -190,6 +190,36 @@ def test_where_the_caps_have_no_room_for_all_a_router_may_buy_less_is_bought(tmp
     asyncio.run(work())
 
 
+def test_what_is_asked_in_vain_saves_nothing_that_is_spent_later(tmp_path, folder):
+    async def work():
+        async with serving_model(Model(verdict(output=20))) as model:
+            told = settings({"cheap": "http://127.0.0.1:1/v1", "dear": model.url}, PRICES)
+            async with gateway(told, tmp_path / "g.db", routing(folder, told, budget=4.0)) as client:
+                for body in pairs(4):  # until the breaker opens: then nothing is asked
+                    await client.post("/v1/judge", {"arm": "cheap", **body})
+                before = await routed_judgments(client)
+                chat = {"model": "adjudge/auto", "messages": SAYS_HI}
+                room = client.gateway.room
+                room.inside += room.most  # it is full
+                for _ in range(5):
+                    assert (await client.post("/v1/chat/completions", chat))[0] == 503
+                room.inside -= room.most
+                for body in pairs(5, 50):
+                    _, found = await client.post("/v1/judge", {"arm": "auto", **body})
+                    assert (found["arm"], found["outcome"]) == ("dear", "A")
+                assert await routed_judgments(client) - before == 5  # and not ten, nor fifteen
+            async with Ledger(str(tmp_path / "g.db")) as ledger:
+                totals = await ledger.totals(routing(folder, told, budget=4.0).account)
+                assert (totals.judgments, totals.units) == (5, 100)
+
+    asyncio.run(work())
+
+
+async def routed_judgments(client):
+    _, text = await client.get("/metrics")
+    return next(float(x.split()[1]) for x in text.splitlines() if x.startswith("adjudge_routed_judgments"))
+
+
 def test_what_a_routed_judgment_falls_back_to_counts_in_the_routers_budget_and_nothing_else_does(tmp_path, folder):
     async def work():
         async with serving_model(Model(verdict("A", output=200))) as dear:

@@ -69,9 +69,18 @@ class _Capped(Paced):
         in_purse = purse is None or not purse.purchases_usd or purse.affords(purse.purchases_usd[u])
         return in_purse and super().affords(u)
 
+    def end(self, turn: Turn, cost: float | None) -> None:
+        """Where nothing was asked there was no judgment, as in the ledger: who asks in vain while a server is down
+        saves nothing that could be spent later."""
+        if cost is None:
+            self.pace = self.pace._replace(under_way=self.pace.under_way - 1)
+        else:
+            super().end(turn, cost)
+
     def charge(self, cost: float) -> None:
-        """Spend that belongs to no judgment of the router: an arm that was fallen back to."""
-        self.pace = pacing.pay(self.pace, 0.0, cost)
+        """A judgment of an arm that was fallen back to."""
+        paid = pacing.pay(self.pace, 0.0, cost)
+        self.pace = paid._replace(judgments=paid.judgments + 1)
 
 
 class Routed:
@@ -148,10 +157,10 @@ class Routed:
         why = self._told(x_ND, turn.rung)
         return Picked(self._router.purchases[u].arm, turn, u, held, why)
 
-    def paid(self, picked: Picked, cost: float) -> None:
-        """What the call did cost, in the router's unit; NaN where nobody knows."""
-        counted = self.steering.pay(picked.u, picked.held, cost)
-        self.steering.end(picked.turn, counted)
+    def paid(self, picked: Picked, cost: float | None) -> None:
+        """What the call did cost, in the router's unit; NaN where nobody knows, None where nothing was asked."""
+        counted = self.steering.pay(picked.u, picked.held, 0.0 if cost is None else cost)
+        self.steering.end(picked.turn, None if cost is None else counted)
 
     def charge(self, judgment: Judgment) -> float:
         """Count a judgment of an arm that was fallen back to; its cost in the router's unit."""

@@ -145,7 +145,8 @@ class Live:
                 made.append((yield from self._buy(pair, u)))
         finally:
             cost = math.fsum(one.cost for one in made)
-            self.steering.end(turn, cost)
+            asked = any(call.attempts for one in made for call in one.judgment.calls)
+            self.steering.end(turn, cost if asked else None)
         if not made[-1].unasked:
             self.judgments += 1
             self.spent += cost

@@ -44,7 +44,9 @@ class Steering(Protocol):
         """What the purchase is counted at; `cost` NaN where it is not known."""
         ...
 
-    def end(self, turn: Turn, cost: float) -> None: ...
+    def end(self, turn: Turn, cost: float | None) -> None:
+        """`cost` None: no model was asked at all."""
+        ...
 
 
 class Drawn:
@@ -66,7 +68,7 @@ class Drawn:
     def pay(self, u: int, held: float, cost: float) -> float:  # noqa: ARG002
         return held if math.isnan(cost) else cost
 
-    def end(self, turn: Turn, cost: float) -> None:
+    def end(self, turn: Turn, cost: float | None) -> None:
         pass
 
 
@@ -103,9 +105,9 @@ class Paced:
         self.pace = pacing.pay(self.pace, held, counted)
         return counted
 
-    def end(self, turn: Turn, cost: float) -> None:
+    def end(self, turn: Turn, cost: float | None) -> None:
         assert turn.aimed is not None
-        self.pace = pacing.settle(self.pace, turn.aimed, cost)
+        self.pace = pacing.settle(self.pace, turn.aimed, cost or 0.0)
 
 
 def _drawn(mixture: Sequence[tuple[int, float]], pair_id: str) -> int:

@@ -103,7 +103,7 @@ class _Work:
     def __init__(self, api: ChatApi, call: Call, fields: Fields, head: Head, plan: _Plan) -> None:
         self._api, self._call, self._fields, self._head, self._plan = api, call, fields, head, plan
         self._until = time.monotonic() + api.desk.deadline_s
-        self._units = 0.0
+        self._units: float | None = None  # nothing was asked
 
     async def whole(self) -> Answer:
         try:
@@ -268,7 +268,7 @@ class _Work:
         if api.routed is not None and self._plan.picked is not None and asked:
             units = api.routed.units(usage, cost)
             units = self._plan.picked.held if math.isnan(units) else units
-            self._units += units
+            self._units = (self._units or 0.0) + units
         api.desk.room.begun(sent.purse.close(units, usage or Usage(), judgments=int(asked)))
         self._call.notes |= {"arm": arm.name, "cost_usd": cost}
         return cost

@@ -206,7 +206,7 @@ class _Buying:
         except AdjudgeError as error:
             raise problem_of(error) from None
         except Problem as problem:
-            if problem.status not in (502, 504):
+            if problem.status not in (502, 504) and problem.code != "upstream_busy":
                 raise  # what is true of all of them
             self._sums.failed += 1
             return _Found(None, Outcome.FAILED)
