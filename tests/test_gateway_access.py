@@ -108,7 +108,10 @@ def test_without_keys_only_this_machine_is_served_by_its_own_name(tmp_path):
             assert not client.gateway.keyed
             assert any("no keys" in remark for remark in client.gateway.remarks)
             assert (await client.get("/v1/models"))[0] == 200
-            assert (await client.get("/v1/models", Host="evil.example:80"))[0] == 403
+            for host in ("localhost", "127.0.0.1:80", "127.0.0.2", "[::1]:8080"):
+                assert (await client.get("/v1/models", Host=host))[0] == 200
+            for host in ("evil.example:80", "127.evil.example", "localhost.evil.example", "10.0.0.1", "[::2]", "["):
+                assert (await client.get("/v1/models", Host=host))[0] == 403
 
     asyncio.run(work())
 

@@ -1,6 +1,8 @@
 """The gateway's front desk: who may come in, and what is written down of every request."""
 
+import ipaddress
 import traceback
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from adjudge.errors import KeyRefused
@@ -12,8 +14,6 @@ from adjudge.gateway.telemetry import Log, Metrics
 
 if TYPE_CHECKING:
     from adjudge.gateway.tracing import Tracing  # an extra
-
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Front:
@@ -27,7 +27,7 @@ class Front:
         """`scope`: what the key must have, or "this|that". Raises KeyRefused, RateReached, StoreError, Problem 403."""
         if self._ring is None:
             host = call.headers.get(b"host", b"").decode("latin-1").lower()
-            if host.rsplit(":", 1)[0] not in LOOPBACK and host not in LOOPBACK:
+            if not is_loopback(host[1:].partition("]")[0] if host[:1] == "[" else host.partition(":")[0]):
                 raise Problem(403, "foreign_host", "without keys only this machine may ask, by the name of localhost")
             return Caller()
         if scope is None:
@@ -64,6 +64,19 @@ class Front:
         """Something went wrong beside any request."""
         self._metrics.faults.labels("beside").inc()
         self._log.line(event="fault", fault=where(fault))
+
+
+@lru_cache
+def is_loopback(host: str) -> bool:
+    """Whether it is this machine alone, by number or as localhost; no other name is believed.
+
+    >>> is_loopback("127.0.0.2"), is_loopback("::1"), is_loopback("127.evil.example")
+    (True, True, False)
+    """
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def where(fault: BaseException) -> str:

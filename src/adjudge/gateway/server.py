@@ -26,7 +26,7 @@ from adjudge.gateway.api.plain import PlainApi
 from adjudge.gateway.api.rewards import RewardsApi, rates
 from adjudge.gateway.asgi import Answer, Call, Endpoint, Handler, Limits, plain
 from adjudge.gateway.desk import Desk, all_guided, definitions
-from adjudge.gateway.front import LOOPBACK, Front
+from adjudge.gateway.front import Front, is_loopback
 from adjudge.gateway.keys.ring import KeyRing
 from adjudge.gateway.ledger.ledger import Ledger
 from adjudge.gateway.ledger.values import WHOLE, Totals
@@ -112,7 +112,7 @@ async def opened(
         await ring.open()
         stack.push_async_callback(ring.close)
         keyed = await ring.has_keys()
-        if not keyed and not _is_loopback(serving.host):
+        if not keyed and not is_loopback(serving.host):
             raise ConfigError(
                 f"there are no keys, so that {serving.host} would be open to whoever reaches it; "
                 "make one with `adjudge keys add`, or serve on 127.0.0.1"
@@ -297,10 +297,6 @@ def _gauges(metrics: Metrics, room: Room, upstreams: Upstreams, routed: "Routed 
         )
         metrics.gauge("mean_cost_rel", "Mean cost per judgment, in the same", lambda: routed.spent_mean or 0.0)
         metrics.gauge("multiplier", "Reward that one more unit of cost must buy now", routed.multiplier)
-
-
-def _is_loopback(host: str) -> bool:
-    return host in LOOPBACK or host == "::1" or host.startswith("127.")
 
 
 @contextmanager
