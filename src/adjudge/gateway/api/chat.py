@@ -143,7 +143,7 @@ class _Work:
                     held = stack.pop_all()
                     return Streamed(self._pieces(held, sent, events, asking, first), EVENTS, _headers(sent.arm, None))
                 _, problem = asking.result()
-                self._try_on(sent.arm, problem or Problem(502, "upstream_error", f"arm {name}: an empty stream"))
+                self._try_on(sent.arm, problem or _empty(name))
         raise AssertionError("the last arm answers or raises")
 
     async def _enter(self, stack: AsyncExitStack) -> None:
@@ -316,6 +316,10 @@ async def _event(events: relay.Stream, asking: "asyncio.Future[_Asked]") -> byte
 def _headers(arm: Arm, cost_usd: float | None) -> tuple[Header, ...]:
     found = ((b"x-adjudge-arm", arm.name.encode("ascii", "replace")),)
     return found if cost_usd is None else (*found, (b"x-adjudge-cost-usd", f"{cost_usd:.9f}".encode()))
+
+
+def _empty(arm: str) -> Problem:
+    return Problem(502, "upstream_error", f"arm {arm}: an empty stream", retry_after_s=DOWN_RETRY_S)
 
 
 def _problem(arm: str, error: BackendError | None, words: str) -> Problem:
