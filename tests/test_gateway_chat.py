@@ -144,6 +144,13 @@ async def test_what_a_server_that_does_not_stream_says_is_streamed_all_the_same(
     assert 'adjudge_tokens_total{arm="plain",kind="output"} 10.0' in text
 
 
+@chatting(lambda body: STREAM)
+async def test_proxies_are_told_not_to_hold_a_stream_back(client, model, theirs):
+    body = {"model": "adjudge/plain", "messages": SAYS_HI, "stream": True}
+    _, _, headers = await client.posted("/v1/chat/completions", body)
+    assert (headers["X-Accel-Buffering"], headers["Cache-Control"]) == ("no", "no-store")
+
+
 @chatting(lambda body: [delta(content="a"), b"cut"])
 async def test_a_stream_that_is_cut_ends_in_an_error_that_the_client_sees(client, model, theirs):
     stream = await theirs.chat.completions.create(model="adjudge/plain", messages=SAYS_HI, stream=True)

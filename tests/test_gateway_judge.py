@@ -197,3 +197,24 @@ async def test_what_is_asked_wrongly_is_told_in_openais_shape(client, model, tmp
     assert (await client.get("/v1/nothing"))[0] == 404
     assert (await client.get("/v1/judge"))[0] == 405
     assert not model.asked
+
+
+def test_odd_characters_come_back_from_every_store_and_harm_no_other_judgment(store_url):
+    async def work():
+        odd = "NUL \0, DLE \x10, \x100, \u2028 \ud83e\udd9d".encode("utf-16", "surrogatepass").decode("utf-16")
+        body = {"prompt": odd, "response_a": odd, "response_b": "b", "domain": odd, "source": odd, "rubric": odd}
+        body |= {"id": odd, "meta": {odd: [odd, 2**70]}}
+        async with (
+            serving_model(Model(verdict())) as model,
+            gateway(settings({"plain": model.url}), store_url) as client,
+        ):
+            _, found = await client.post("/v1/judge", {"arm": "plain", "items": [body, PAIR, {**PAIR, "prompt": "?"}]})
+            assert (found["judged"], found["failed"]) == (3, 0)
+            given = {"id": found["results"][0]["id"], "gold": "A", "note": odd}
+            assert (await client.post("/v1/feedback", given))[0] == 200
+            _, kept = await client.get(f"/v1/judgments/{given['id']}")
+            assert {kept[name] for name in ("prompt", "response_a", "domain", "source", "rubric")} == {odd}
+            assert kept["meta"][odd] == [odd, 2**70]
+            assert (kept["meta"]["item_id"], kept["meta"]["feedback"]["note"]) == (odd, odd)
+
+    asyncio.run(work())

@@ -29,6 +29,7 @@ Header = tuple[bytes, bytes]
 JSON = b"application/json"
 NDJSON = b"application/x-ndjson"
 EVENTS = b"text/event-stream"
+AS_IT_COMES = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))  # else nginx gathers streams
 DRAIN_BYTES = 256 << 20
 _GIVEN_ID = re.compile(rb"[\w.:-]{1,64}")
 _encode = msgspec.json.Encoder().encode
@@ -159,7 +160,7 @@ class Endpoint:
         gone = asyncio.ensure_future(_gone(call.receive))
         try:
             async with aclosing(answer.pieces) as pieces:
-                await wire.start(200, answer.media, answer.headers)
+                await wire.start(200, answer.media, (*AS_IT_COMES, *answer.headers))
                 # At least once: a generator that never began would not hear of its end, and lets go of nothing.
                 piece = await _next(pieces, gone)
                 while piece is not None and not gone.done():

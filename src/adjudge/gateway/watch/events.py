@@ -23,7 +23,6 @@ from adjudge.gateway.watch.watching import Watching
 LIFE_S = 300.0
 AT_ONCE = 100  # steps in one event: a busy day in one would hold up every request for 50 ms
 MOST_WATCHERS = 32
-HEADERS = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))
 _encode = msgspec.json.Encoder().encode
 
 
@@ -92,7 +91,7 @@ class EventsApi:
     async def get(self, call: Call) -> Streamed:  # noqa: ARG002 -- the same for all
         if self._watching.watchers >= MOST_WATCHERS:
             raise Problem(503, "overloaded", f"{MOST_WATCHERS} pages are open already", retry_after_s=5)
-        return Streamed(self._events(), EVENTS, HEADERS)
+        return Streamed(self._events(), EVENTS)
 
     async def _events(self) -> AsyncGenerator[bytes, None]:
         watching, until = self._watching, time.monotonic() + LIFE_S
