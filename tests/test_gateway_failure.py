@@ -5,9 +5,11 @@ import time
 
 import pytest
 
+from adjudge.errors import StoreError
 from adjudge.gateway.ledger.ledger import Ledger
 from adjudge.gateway.room import Room
 from adjudge.gateway.shelf import _Together
+from adjudge.store.store import Store
 from tests.gateways import PAIR, Model, completion, gateway, serving_model, settings, verdict
 
 NOBODY = "http://127.0.0.1:1/v1"
@@ -132,6 +134,33 @@ def test_who_is_told_of_a_servers_refusal_is_told_whether_to_come_back(tmp_path,
             assert (found, answer["error"]["code"], "Retry-After" in headers) == (status, code, comes_back)
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_judgment_that_was_paid_for_outlives_a_store_that_is_away_for_a_moment(tmp_path, monkeypatch, committed):
+    monkeypatch.setattr("adjudge.gateway.desk.KEEP_AGAIN_S", 0.05)
+    put, tries = Store.put, []
+
+    def putting(store, *what):
+        tries.append(what)
+        if committed or len(tries) == 3:
+            put(store, *what)
+        if len(tries) < 3:
+            raise StoreError("it is away")
+
+    monkeypatch.setattr(Store, "put", putting)
+
+    async def work():
+        async with (
+            serving_model(Model(verdict())) as model,
+            gateway(settings({"plain": model.url}), tmp_path / "g.db") as client,
+        ):
+            status, found = await client.post("/v1/judge", {"arm": "plain", **PAIR})
+            assert (status, found["outcome"], len(model.asked)) == (200, "A", 1)
+
+    asyncio.run(work())
+    with Store.open(str(tmp_path / "g.db"), create=False) as store:
+        assert store.spend().judgments == 1
 
 
 def test_truncated_refused_and_unread_are_outcomes_and_no_errors(tmp_path):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from adjudge.config import Arm, Settings
-from adjudge.errors import AdjudgeError, BudgetError, CapReached
+from adjudge.errors import AdjudgeError, BudgetError, CapReached, StoreError
 from adjudge.gateway.asgi import Caller
 from adjudge.gateway.ledger.ledger import Ledger
 from adjudge.gateway.ledger.values import WHOLE
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 PATIENCE = 0.6  # share of the time that is left which one arm gets while there are others to fall back to
 DOWN_RETRY_S = 5.0
 KNOWN = 8192
+KEEP_S, KEEP_AGAIN_S = 20.0, 0.5
 _PASSING = ("HTTP 408", "HTTP 409", "HTTP 425")
 _TEXTS: dict[str, Any] = dict.fromkeys(("completion_ab", "completion_ba", "reasoning_ab", "reasoning_ba"))
 
@@ -176,20 +177,36 @@ class Desk:
         units = 0.0
         try:
             judgment = await self._driven(pair, settings.arms[arm])
-            if judgment.calls:
-                kept = _kept(pair)
-                wanted = Wanted(key, kept.content_key(), self._keys[bool(pair.rubric), arm], arm)
-                await self._shelf.keep(Bought(wanted, kept, judgment))
             if routed is not None:
                 units = float(judgment.extra.get("route", {}).get("cost", 0.0))
             elif budgeted is not None:
                 units = budgeted.charge(judgment)
+            if judgment.calls:
+                kept = _kept(pair)
+                wanted = Wanted(key, kept.content_key(), self._keys[bool(pair.rubric), arm], arm)
+                await self._keep(Bought(wanted, kept, judgment))
         finally:
             bought = purse.spent_usd > 0 or (judgment is not None and bool(judgment.calls))
             self.room.begun(purse.close(units, _usage(judgment), judgments=int(bought)))
         if purse.refused is not None and judgment.outcome is Outcome.FAILED:
             raise purse.refused
         return Judged(key=key, arm=arm, judgment=judgment, units=units)
+
+    async def _keep(self, bought: Bought) -> None:
+        """On disk, once. It is paid for, so a store that is away for a moment is waited for. Raises StoreError."""
+        until = time.monotonic() + KEEP_S
+        lost = False
+        while True:
+            try:
+                if not lost or await self._shelf.find(bought.wanted.key) is None:  # else only the answer was lost
+                    await self._shelf.keep(bought)
+            except StoreError:
+                if bought.judgment.outcome is Outcome.FAILED or time.monotonic() > until:
+                    raise
+                lost = True
+                await asyncio.sleep(KEEP_AGAIN_S)
+            else:
+                return
 
     async def _put_aside(self, purse: Purse, pair: Pair, settings: Settings, arm: str, routed: "Routed | None") -> None:
         """Reserve the worst case of the judgment; a router's is that of all it may buy, or where the caps have no room
