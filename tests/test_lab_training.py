@@ -5,6 +5,7 @@ import asyncio
 import json
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from adjudge.errors import ConfigError, DataError
 from adjudge.lab import preset
 from adjudge.lab.models import small
 from adjudge.lab.models.torch_judge import TorchJudge
-from adjudge.lab.models.training import tokenized
+from adjudge.lab.models.training import batched_alike, tokenized
 from adjudge.lab.scoring import Asked
 from adjudge.lab.study import judges, labels, stages, together
 from adjudge.lab.world.wording import judge_prompt
@@ -164,6 +165,19 @@ def test_padding_does_not_change_a_score(base):
 
 
 # -- the study
+
+
+def test_a_batch_holds_examples_of_about_one_length_and_every_example_stands_once_an_epoch():
+    rng = random.Random(0)
+    lengths = [rng.choice((60, 80, 140, 180)) for _ in range(1003)]
+    order = batched_alike(lengths, 16, 2, seed=3)
+    assert sorted(order) == sorted([*range(1003)] * 2)
+    batches = [[lengths[k] for k in order[at : at + 16]] for at in range(0, len(order), 16)]
+    assert sum(len(b) * max(b) for b in batches) < 1.05 * 2 * sum(lengths)
+    drawn = [lengths[k] for k in rng.sample(range(1003), 1003)]
+    assert sum(16 * max(drawn[at : at + 16]) for at in range(0, 1000, 16)) > 1.4 * sum(lengths)  # without it
+    assert [max(b) for b in batches] != sorted((max(b) for b in batches), reverse=True)
+    assert len(batched_alike(lengths, 16, 0.5, seed=3)) == 502
 
 
 def written(tmp_path, steps=3):

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,18 @@ from hypothesis import strategies as st
 
 from adjudge.lab.scoring import Asked
 from adjudge.lab.world import grammar, wording
-from adjudge.lab.world.items import Brief, Requirement, draw_brief, draw_items, draw_response, parse_brief
+from adjudge.lab.world.items import (
+    LONGEST,
+    RAMBLING,
+    SENTENCES,
+    Brief,
+    Requirement,
+    draw_brief,
+    draw_items,
+    draw_response,
+    parse_brief,
+    ramble,
+)
 from adjudge.lab.world.program_gold import BlindGold, ProgramGold, check, score_of, trace
 
 ITEMS = list(draw_items(3, 300))
@@ -98,6 +110,25 @@ def test_a_brief_reads_back_and_can_be_met(seed):
 def test_responses_are_of_every_quality():
     scores = [check(brief, response).score for brief, response in ITEMS]
     assert {0, 9} <= set(scores) and len(set(scores)) >= 8
+
+
+@given(st.integers(0, 10_000))
+def test_a_rambling_response_goes_on_from_a_response_and_keeps_to_the_cap(seed):
+    rng = random.Random(seed)
+    response = draw_response(draw_brief(rng), rng)
+    longer = ramble(response, rng)
+    assert longer.startswith(response)
+    assert len(re.findall(r"\w+|[^\w\s]", longer)) <= max(LONGEST, len(re.findall(r"\w+|[^\w\s]", response)))
+
+
+def test_some_items_ramble_none_where_they_must_not_and_gold_thinks_less_of_them():
+    def long(items):
+        return [check(b, r).score for b, r in items if len(grammar.read(r).sentences) > max(SENTENCES) + 1]
+
+    drawn, plain = list(draw_items(5, 2000)), list(draw_items(5, 2000, rambling=0))
+    assert not long(plain)
+    assert 0.08 < len(long(drawn)) / len(drawn) < RAMBLING
+    assert sum(long(drawn)) / len(long(drawn)) < 2 < sum(check(b, r).score for b, r in plain) / len(plain)
 
 
 @given(st.text(max_size=300))
