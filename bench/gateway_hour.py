@@ -20,6 +20,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import random
 import re
 import signal
@@ -210,12 +211,12 @@ async def checked(
 
 def picture(memory: list[tuple[float, float]], path: Path) -> None:
     """Memory over time, by hand: axes in MB and seconds."""
-    last, top = memory[-1][0], max(mb for _, mb in memory) * 1.1
+    last, top = memory[-1][0], 100 * math.ceil(max(mb for _, mb in memory) / 100)
     points = " ".join(f"{60 + 720 * s / last:.1f},{260 - 230 * mb / top:.1f}" for s, mb in memory)
     ticks = "".join(
-        f'<text x="52" y="{264 - 230 * share:.0f}" text-anchor="end">{top * share:.0f}</text>'
-        f'<path d="M60 {260 - 230 * share:.0f}H780" stroke="#8884"/>'
-        for share in (0, 0.25, 0.5, 0.75, 1)
+        f'<text x="52" y="{264 - 230 * mb / top:.0f}" text-anchor="end">{mb}</text>'
+        f'<path d="M60 {260 - 230 * mb / top:.0f}H780" stroke="#8884"/>'
+        for mb in range(0, top + 1, 100)
     )
     path.write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 300" font-family="sans-serif" font-size="12" '
