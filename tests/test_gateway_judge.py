@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from adjudge.gateway.api.judge import read
+from adjudge.gateway.problems import Problem
 from adjudge.store.store import Store
 from tests.gateways import PAIR, Model, completion, gateway, serving_model, settings, verdict
 
@@ -218,3 +220,12 @@ def test_odd_characters_come_back_from_every_store_and_harm_no_other_judgment(st
             assert (kept["meta"]["item_id"], kept["meta"]["feedback"]["note"]) == (odd, odd)
 
     asyncio.run(work())
+
+
+def test_a_body_that_is_no_json_is_told_so():
+    for body in (b'{"arm": "plain", "prompt": ', b"", b"hello"):
+        with pytest.raises(Problem, match="the body is not JSON: "):
+            read(body)
+    with pytest.raises(Problem) as wrong:
+        read(b'{"arm": 3, "prompt": "x", "response_a": "a", "response_b": "b"}')
+    assert "not JSON" not in str(wrong.value)

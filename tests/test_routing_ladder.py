@@ -123,3 +123,10 @@ def test_a_mixture_of_two_arms_spends_the_budget_to_the_last_digit():
     for budget in np.linspace(low, high, 7):
         did = expected(router, SIGNED, budget, np.zeros(len(SIGNED)))
         assert did.cost_N.mean() == pytest.approx(budget, rel=1e-12)
+
+
+def test_where_every_choice_is_worth_the_same_there_are_multipliers_all_the_same():
+    reward_NK, cost_NK = np.full((4, 2), 0.5), np.array([[1.0, 3.0]] * 4)
+    found = multipliers(reward_NK, cost_NK)
+    assert found[-1] == 0 and (np.diff(found) < 0).all()
+    assert climb(reward_NK, cost_NK, reward_NK, cost_NK)[0].cost == 1.0

@@ -68,11 +68,11 @@ def command() -> None:
     """Make, list and revoke the keys of `adjudge serve`, with their scopes, budgets and rates.
 
     \b
-    adjudge keys add --store judgments.db --name evals --day-usd 5 --rate 600
-    adjudge keys list --store judgments.db
-    adjudge keys caps --store judgments.db 0a1b2c3d4e5f --day-usd 8
-    adjudge keys caps --store judgments.db all --day-usd 50
-    adjudge keys revoke --store judgments.db 0a1b2c3d4e5f
+    adjudge keys add --store gateway.db --name evals --day-usd 5 --rate 600
+    adjudge keys list --store gateway.db
+    adjudge keys caps --store gateway.db 0a1b2c3d4e5f --day-usd 8
+    adjudge keys caps --store gateway.db all --day-usd 50
+    adjudge keys revoke --store gateway.db 0a1b2c3d4e5f
     """
 
 

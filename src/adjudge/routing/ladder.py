@@ -63,6 +63,8 @@ def multipliers(reward_NK: Array, cost_NK: Array, count: int = FINEST) -> Array:
     """Multipliers from the one at which only cost counts down to 0, evenly spaced in their logarithm; falling."""
     gap = np.ptp(cost_NK, axis=1).mean()
     worth = np.ptp(reward_NK, axis=1).max() / max(gap, 1e-12)
+    if worth == 0:  # no choice is worth more than another: only cost counts, at any multiplier
+        return np.array([1.0, 0.0])
     return np.append(np.geomspace(worth * 100, worth * 1e-3, count - 1), 0.0)
 
 

@@ -176,7 +176,8 @@ def read(body: bytes) -> tuple[JudgeRequest, bool]:
             return _batch.decode(body), False
         one = _single.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Problem(400, "invalid_request", str(error)) from None
+        kind = "" if isinstance(error, msgspec.ValidationError) else "the body is not JSON: "
+        raise Problem(400, "invalid_request", f"{kind}{error}") from None
     except RecursionError:
         raise Problem(400, "invalid_request", "JSON is nested too deeply") from None
     return JudgeRequest(items=(one,), arm=one.arm, fallback=one.fallback, deadline_s=one.deadline_s), True
