@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
+import numpy  # noqa: F401  # the gateway imports it in a thread, and pytest.approx looks into it half imported otherwise
 from aiohttp import web
 
 from adjudge.config import Settings, from_dict
